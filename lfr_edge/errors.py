@@ -13,6 +13,7 @@ class Reason(Enum):
     # configuration
     FILE_MISSING = "file-missing"
     FILE_MALFORMED = "file-malformed"
+    FILE_EXISTS = "file-exists"
     VALUE_INVALID = "value-invalid"
     DEPENDENCY_MISSING = "dependency-missing"
     # outside data that we do not believe

@@ -1,0 +1,150 @@
+"""Sealing: who may read. age (X25519 recipients) for files and messages, an AEAD for members with a key of their own.
+
+age tells the reader nothing about the sender: whoever needs to know signs inside (`signing`).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import pyrage  # type: ignore[import-untyped]  # it ships no types
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from lfr_edge.crypto import key_files
+from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
+
+# RFC 8439 forbids the same nonce twice under one key. Every member has its own key, used once: zero is never repeated.
+_ONLY_NONCE = bytes(12)
+# rage's words for "the input ended inside the header": the only truncation that can be told from a flipped bit.
+_ENDED_EARLY = "failed to fill whole buffer"
+
+
+class SealIdentity:
+    """A private age key: opens what was sealed to its `recipient`."""
+
+    __slots__ = ("_identity",)
+
+    def __init__(self, identity: pyrage.x25519.Identity) -> None:
+        self._identity = identity
+
+    @classmethod
+    def generate(cls) -> "SealIdentity":
+        """A new key from the system's random source."""
+        return cls(pyrage.x25519.Identity.generate())
+
+    @classmethod
+    def from_file(cls, path: Path) -> "SealIdentity":
+        """Read the format of age-keygen: comments and one AGE-SECRET-KEY line."""
+        lines = key_files.read(path).decode("ascii", errors="replace").splitlines()
+        keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        try:
+            (key,) = keys
+            return cls(pyrage.x25519.Identity.from_str(key))
+        except (ValueError, pyrage.IdentityError):
+            pass  # their messages may quote the line: our error is raised below, outside the chain
+        raise ConfigError(
+            Reason.FILE_MALFORMED, f"{path} is not one age identity", fix="give the file that `keygen` wrote"
+        )
+
+    def to_file(self, path: Path) -> None:
+        """Write the format of age-keygen, mode 0600, atomically; never over an existing file."""
+        content = f"# public key: {self.recipient}\n{self._identity}\n"
+        key_files.write_new(path, content.encode("ascii"), mode=key_files.PRIVATE)
+
+    @property
+    def recipient(self) -> str:
+        """The public half, `age1...`."""
+        return str(self._identity.to_public())
+
+    @property
+    def pyrage_identity(self) -> pyrage.x25519.Identity:
+        """For this module's own functions."""
+        return self._identity
+
+
+def is_recipient(text: str) -> bool:
+    """Whether the text is a public age key: its checksum is checked, so that a typing error shows early."""
+    try:
+        pyrage.x25519.Recipient.from_str(text)
+    except pyrage.RecipientError:
+        return False
+    return True
+
+
+def seal(plaintext: bytes, recipients: Sequence[str]) -> bytes:
+    """An age file that each of the recipients can open alone."""
+    return bytes(pyrage.encrypt(plaintext, _recipients(recipients)))
+
+
+def open_sealed(ciphertext: bytes, identity: SealIdentity) -> bytes:
+    """The plaintext, if it was sealed to this identity and not one bit of it differs."""
+    try:
+        return bytes(pyrage.decrypt(ciphertext, [identity.pyrage_identity]))
+    except pyrage.DecryptError as error:
+        raise _not_opened(str(error)) from error
+
+
+def seal_stream(reader: BinaryIO, writer: BinaryIO, recipients: Sequence[str]) -> None:
+    """`seal` in constant memory."""
+    pyrage.encrypt_io(reader, writer, _recipients(recipients))
+
+
+def open_stream(reader: BinaryIO, writer: BinaryIO, identity: SealIdentity) -> None:
+    """`open_sealed` in constant memory.
+
+    Each chunk that is written is genuine, but only a normal return says that none is missing: until then the caller
+    must be able to throw away what it got.
+    """
+    try:
+        pyrage.decrypt_io(reader, writer, [identity.pyrage_identity])
+    except pyrage.DecryptError as error:
+        raise _not_opened(str(error)) from error
+    except OSError as error:
+        if error.errno is not None:  # the reader's or writer's own trouble, such as a full disk
+            raise
+        raise _not_opened(str(error)) from error
+
+
+def new_member_key() -> bytes:
+    """A key for one `seal_member`, and never another."""
+    return ChaCha20Poly1305.generate_key()
+
+
+def seal_member(plaintext: bytes, key: bytes, *, associated: bytes) -> bytes:
+    """ChaCha20-Poly1305 (RFC 8439) under the member's own key; `associated` binds it to its place."""
+    return ChaCha20Poly1305(key).encrypt(_ONLY_NONCE, plaintext, associated)
+
+
+def open_member(ciphertext: bytes, key: bytes, *, associated: bytes) -> bytes:
+    """The plaintext, if key, place and every bit are those of `seal_member`."""
+    try:
+        return ChaCha20Poly1305(key).decrypt(_ONLY_NONCE, ciphertext, associated)
+    except (InvalidTag, ValueError) as error:
+        raise UntrustedInputError(
+            Reason.DECRYPTION_FAILED, "a sealed member does not open", fix="get an undamaged copy of the package"
+        ) from error
+
+
+def _recipients(texts: Sequence[str]) -> list[pyrage.x25519.Recipient]:
+    """Parsed recipients; none at all, or one that is not a key, is a mistake in whatever named them."""
+    try:
+        parsed = [pyrage.x25519.Recipient.from_str(text) for text in texts]
+    except pyrage.RecipientError as error:
+        raise ConfigError(
+            Reason.VALUE_INVALID, "a recipient is not an age public key", fix="copy the whole `age1...` line"
+        ) from error
+    if not parsed:
+        raise ConfigError(Reason.VALUE_INVALID, "there is no recipient to seal to", fix="name at least one")
+    return parsed
+
+
+def _not_opened(library_message: str) -> UntrustedInputError:
+    """Our words for a refusal of age's."""
+    if library_message == _ENDED_EARLY:
+        return UntrustedInputError(Reason.TRUNCATED, "a sealed file ends too early", fix="get a complete copy")
+    return UntrustedInputError(
+        Reason.DECRYPTION_FAILED,
+        "sealed data does not open",
+        fix="use the key it was sealed to, and an undamaged copy",
+    )

@@ -1,0 +1,201 @@
+"""Signing: who said it, and what for. Ed25519 in DSSE envelopes (secure-systems-lab/dsse, protocol 1.0).
+
+A signature covers the payload type, so a key trusted for one purpose proves nothing for another. Which keys are
+trusted is the caller's decision and comes from its configuration, never from the envelope.
+"""
+
+import base64
+import json
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+from pydantic import BaseModel, ConfigDict
+from securesystemslib.dsse import Envelope
+from securesystemslib.exceptions import VerificationError
+from securesystemslib.signer import (  # type: ignore[attr-defined]  # its re-exports are not marked as such
+    CryptoSigner,
+    Signature,
+    SSlibKey,
+)
+
+from lfr_edge.crypto import key_files
+from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
+
+
+class Purpose(Enum):
+    """What a signature is for: the DSSE payload type."""
+
+    ORDER = "application/vnd.lfr-edge.order+json"
+    ALERT = "application/vnd.lfr-edge.alert+json"
+
+
+class VerifyKey:
+    """A public key that somebody here decided to trust."""
+
+    __slots__ = ("_key", "_public")
+
+    def __init__(self, public: Ed25519PublicKey) -> None:
+        self._public = public
+        self._key = SSlibKey.from_crypto(public)
+
+    @classmethod
+    def from_file(cls, path: Path) -> "VerifyKey":
+        """Read a PEM public key (SubjectPublicKeyInfo)."""
+        try:
+            public = load_pem_public_key(key_files.read(path))
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise _not_a_key(path, "public") from error
+        if not isinstance(public, Ed25519PublicKey):
+            raise _not_a_key(path, "public")
+        return cls(public)
+
+    def to_file(self, path: Path) -> None:
+        """Write PEM, world-readable, atomically; never over an existing file."""
+        pem = self._public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        key_files.write_new(path, pem, mode=key_files.PUBLIC)
+
+    @property
+    def key_id(self) -> str:
+        """A digest of the key: the same key has the same id whatever file it came from."""
+        return self._key.keyid
+
+    @property
+    def sslib_key(self) -> SSlibKey:
+        """For this module's own functions."""
+        return self._key
+
+
+class SigningKey:
+    """A private Ed25519 key."""
+
+    __slots__ = ("_private", "_signer")
+
+    def __init__(self, private: Ed25519PrivateKey) -> None:
+        self._private = private
+        self._signer = CryptoSigner(private)
+
+    @classmethod
+    def generate(cls) -> "SigningKey":
+        """A new key from the system's random source."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def from_file(cls, path: Path) -> "SigningKey":
+        """Read an unencrypted PEM PKCS#8 private key."""
+        try:
+            private = load_pem_private_key(key_files.read(path), password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
+            raise _not_a_key(path, "private") from error
+        if not isinstance(private, Ed25519PrivateKey):
+            raise _not_a_key(path, "private")
+        return cls(private)
+
+    def to_file(self, path: Path) -> None:
+        """Write PEM PKCS#8, mode 0600, atomically; never over an existing file."""
+        key_files.write_new(path, self._signer.private_bytes, mode=key_files.PRIVATE)
+
+    @property
+    def public(self) -> VerifyKey:
+        """The half to give away."""
+        return VerifyKey(self._private.public_key())
+
+    @property
+    def signer(self) -> CryptoSigner:
+        """For this module's own functions."""
+        return self._signer
+
+
+def sign(payload: bytes, purpose: Purpose, keys: Sequence[SigningKey]) -> bytes:
+    """A DSSE envelope (JSON) with one signature by each key."""
+    envelope = Envelope(payload, purpose.value, {})
+    for key in keys:
+        envelope.sign(key.signer)
+    return json.dumps(envelope.to_dict(), separators=(",", ":")).encode("ascii")
+
+
+def verify(untrusted_envelope: bytes, purpose: Purpose, trusted: Sequence[VerifyKey], *, threshold: int = 1) -> bytes:
+    """The payload, if at least `threshold` different trusted keys signed it for this purpose."""
+    envelope = _parse(untrusted_envelope)
+    if envelope.payload_type != purpose.value:
+        raise UntrustedInputError(
+            Reason.SIGNATURE_INVALID,
+            f"this was not signed as an {purpose.name.lower()}",
+            fix="give the file that was signed for this purpose",
+        )
+    keys = {key.key_id: key.sslib_key for key in trusted}
+    if not keys.keys() & envelope.signatures.keys():
+        raise UntrustedInputError(
+            Reason.SIGNER_UNKNOWN,
+            f"no trusted key signed this {purpose.name.lower()}",
+            fix="add the signer's public key to those trusted here, if it should be",
+        )
+    if len(keys) < threshold:
+        raise ConfigError(
+            Reason.VALUE_INVALID,
+            f"{threshold} signatures are required, but only {len(keys)} keys are trusted",
+            fix="trust more keys or require fewer",
+        )
+    try:
+        envelope.verify(list(keys.values()), threshold)
+    except VerificationError as error:
+        raise UntrustedInputError(
+            Reason.SIGNATURE_INVALID,
+            f"the {purpose.name.lower()} does not carry {threshold} valid signature(s) of trusted keys",
+            fix="get an undamaged copy, signed by enough people",
+        ) from error
+    return envelope.payload
+
+
+class _UntrustedSignature(BaseModel):
+    """One signature as JSON; fields of others are ignored, as DSSE asks."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+    keyid: str
+    sig: str
+
+
+class _UntrustedEnvelope(BaseModel):
+    """The envelope as JSON."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+    payload: str
+    payloadType: str  # noqa: N815 - DSSE's name
+    signatures: list[_UntrustedSignature]
+
+
+def _parse(untrusted_envelope: bytes) -> Envelope:
+    """The envelope, checked for form only. A key id that appears twice is refused: it could be counted twice."""
+    try:
+        outside = _UntrustedEnvelope.model_validate_json(untrusted_envelope)
+        payload = _from_base64(outside.payload)
+        signatures = {
+            signature.keyid: Signature(signature.keyid, _from_base64(signature.sig).hex())
+            for signature in outside.signatures
+        }
+    except ValueError:
+        pass  # pydantic and base64 quote what they could not read: our error is raised below, outside the chain
+    else:
+        if len(signatures) == len(outside.signatures):
+            return Envelope(payload, outside.payloadType, signatures)
+    raise UntrustedInputError(Reason.MALFORMED, "this is not a signed envelope", fix="give the signed file, unchanged")
+
+
+def _from_base64(text: str) -> bytes:
+    """Either alphabet, as DSSE asks of verifiers."""
+    return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+
+
+def _not_a_key(path: Path, half: str) -> ConfigError:
+    """The error for a file that holds something else."""
+    return ConfigError(
+        Reason.FILE_MALFORMED, f"{path} is not an Ed25519 {half} key in PEM", fix="give the file that `keygen` wrote"
+    )

@@ -1,0 +1,193 @@
+"""Sealing: only the right key opens, and only what is whole."""
+
+import io
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lfr_edge.crypto.sealed import (
+    SealIdentity,
+    is_recipient,
+    new_member_key,
+    open_member,
+    open_sealed,
+    open_stream,
+    seal,
+    seal_member,
+    seal_stream,
+)
+from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
+
+VECTORS = Path(__file__).parents[2] / "vectors" / "age"
+IDENTITY = SealIdentity.generate()
+SEALED = seal(b"sample" * 20_000, [IDENTITY.recipient])
+
+
+def _reason(ciphertext: bytes, identity: SealIdentity = IDENTITY) -> Reason:
+    with pytest.raises(UntrustedInputError) as caught:
+        open_sealed(ciphertext, identity)
+    return caught.value.reason
+
+
+def _flipped(data: bytes, position: int, bit: int = 1) -> bytes:
+    return data[:position] + bytes([data[position] ^ bit]) + data[position + 1 :]
+
+
+@given(plaintext=st.binary(max_size=2000))
+@settings(max_examples=25, deadline=None)
+def test_what_is_sealed_opens_unchanged(plaintext: bytes) -> None:
+    assert open_sealed(seal(plaintext, [IDENTITY.recipient]), IDENTITY) == plaintext
+
+
+def test_each_of_several_recipients_opens_alone() -> None:
+    identities = [SealIdentity.generate() for _ in range(3)]
+    ciphertext = seal(b"secret", [identity.recipient for identity in identities])
+    assert [open_sealed(ciphertext, identity) for identity in identities] == [b"secret"] * 3
+
+
+def test_another_key_is_refused() -> None:
+    assert _reason(SEALED, SealIdentity.generate()) is Reason.DECRYPTION_FAILED
+
+
+def test_a_flipped_bit_is_refused_wherever_it_is() -> None:
+    # Every byte of the header, then the first and last of the payload's chunks and tags.
+    header = SEALED.index(b"\n--- ") + 60
+    chunk = 65536 + 16
+    positions = [*range(header), header + 20, header + chunk - 1, header + chunk, len(SEALED) - 1]
+    for position in positions:
+        assert _reason(_flipped(SEALED, position)) in {Reason.DECRYPTION_FAILED, Reason.TRUNCATED}, position
+
+
+@pytest.mark.parametrize("length", [0, 1, 30, 150])
+def test_a_truncated_header_is_called_truncated(length: int) -> None:
+    assert _reason(SEALED[:length]) is Reason.TRUNCATED
+
+
+def test_a_truncated_or_lengthened_payload_is_refused() -> None:
+    for damaged in (SEALED[:-1], SEALED[: len(SEALED) // 2], SEALED + b"x"):
+        assert _reason(damaged) is Reason.DECRYPTION_FAILED
+
+
+@given(garbage=st.binary(max_size=500))
+@settings(max_examples=100, deadline=None)
+def test_garbage_is_refused_and_never_crashes(garbage: bytes) -> None:
+    _reason(garbage)
+    _reason(SEALED[:100] + garbage)
+
+
+def test_a_file_made_by_the_age_tool_opens() -> None:
+    """`hello.age` was made by Debian's age 1.1.1, `hello.txt` is what it was given; the key is a test key."""
+    identity = SealIdentity.from_file(VECTORS / "test-only.key")
+    assert open_sealed((VECTORS / "hello.age").read_bytes(), identity) == (VECTORS / "hello.txt").read_bytes()
+
+
+def test_a_stream_opens_to_the_same_bytes() -> None:
+    sealed, opened = io.BytesIO(), io.BytesIO()
+    seal_stream(io.BytesIO(b"frame" * 100_000), sealed, [IDENTITY.recipient])
+    sealed.seek(0)
+    open_stream(sealed, opened, IDENTITY)
+    assert opened.getvalue() == b"frame" * 100_000
+
+
+@pytest.mark.parametrize("damaged", [SEALED[:-1], SEALED[:40], _flipped(SEALED, len(SEALED) - 1), b""])
+def test_a_damaged_stream_is_refused(damaged: bytes) -> None:
+    with pytest.raises(UntrustedInputError):
+        open_stream(io.BytesIO(damaged), io.BytesIO(), IDENTITY)
+
+
+def test_a_full_disk_while_opening_is_not_blamed_on_the_sender() -> None:
+    class Full(io.BytesIO):
+        def write(self, _data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        open_stream(io.BytesIO(SEALED), Full(), IDENTITY)
+
+
+@pytest.mark.parametrize("recipients", [[], ["age1nonsense"], [IDENTITY.recipient, ""]])
+def test_sealing_to_nobody_or_nonsense_is_a_configuration_error(recipients: list[str]) -> None:
+    with pytest.raises(ConfigError):
+        seal(b"secret", recipients)
+
+
+def test_a_recipient_with_a_typing_error_is_not_one() -> None:
+    recipient = IDENTITY.recipient
+    assert is_recipient(recipient)
+    assert not is_recipient(recipient[:-1] + ("q" if recipient[-1] != "q" else "p"))
+
+
+def test_an_identity_survives_its_file_and_only_the_owner_may_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "identity.key"
+    IDENTITY.to_file(path)
+    assert SealIdentity.from_file(path).recipient == IDENTITY.recipient
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_key_file_is_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "identity.key"
+    IDENTITY.to_file(path)
+    before = path.read_bytes()
+    with pytest.raises(ConfigError) as caught:
+        SealIdentity.generate().to_file(path)
+    assert caught.value.reason is Reason.FILE_EXISTS
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere"):
+        IDENTITY.to_file(tmp_path / "nowhere" / "identity.key")
+
+
+@pytest.mark.parametrize("content", [b"", b"AGE-SECRET-KEY-1NONSENSE\n", b"\xff\xfe", b"x" * 100_000])
+def test_a_file_that_is_no_identity_is_refused_without_quoting_it(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "identity.key"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        SealIdentity.from_file(path)
+    assert caught.value.reason is Reason.FILE_MALFORMED
+    assert "SECRET" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_two_identities_in_one_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "identity.key"
+    IDENTITY.to_file(path)
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(ConfigError, match="not one age identity"):
+        SealIdentity.from_file(path)
+
+
+def test_an_identity_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        SealIdentity.from_file(tmp_path / "absent.key")
+    assert caught.value.reason is Reason.FILE_MISSING
+    assert "absent.key" in str(caught.value)
+
+
+@given(plaintext=st.binary(max_size=500), associated=st.binary(max_size=50))
+@settings(max_examples=25, deadline=None)
+def test_a_member_opens_with_its_key_in_its_place(plaintext: bytes, associated: bytes) -> None:
+    key = new_member_key()
+    assert open_member(seal_member(plaintext, key, associated=associated), key, associated=associated) == plaintext
+
+
+def test_a_member_is_refused_with_another_key_place_or_bit() -> None:
+    key = new_member_key()
+    sealed = seal_member(b"picture", key, associated=b"entry 1")
+    attempts = [
+        (sealed, new_member_key(), b"entry 1"),
+        (sealed, key, b"entry 2"),
+        (sealed[:-1], key, b"entry 1"),
+        (b"", key, b"entry 1"),
+        (sealed, b"short", b"entry 1"),
+        *((_flipped(sealed, position), key, b"entry 1") for position in range(len(sealed))),
+    ]
+    for ciphertext, attempt, associated in attempts:
+        with pytest.raises(UntrustedInputError) as caught:
+            open_member(ciphertext, attempt, associated=associated)
+        assert caught.value.reason is Reason.DECRYPTION_FAILED
