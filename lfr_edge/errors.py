@@ -24,6 +24,7 @@ class Reason(Enum):
     TRUNCATED = "truncated"
     MALFORMED = "malformed"
     OUTER_INNER_DIFFER = "outer-inner-differ"
+    WRONG_RECIPIENT = "wrong-recipient"
     # refused although well-formed
     OUTSIDE_WINDOW = "outside-window"
     WRONG_VAN = "wrong-van"

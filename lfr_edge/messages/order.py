@@ -1,0 +1,80 @@
+"""The deployment order: what an authorising officer signed, and the only thing that lets a van see.
+
+Signatures are checked here; whether this van may carry the order out (window, contract, cameras) is its own decision.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from lfr_edge.crypto.signing import Purpose, SigningKey, VerifyKey, sign, verify
+from lfr_edge.messages.fields import Digest, Distinct, Identifier, Message, Recipient, Score, Text, UtcTime
+
+LONGEST_DEPLOYMENT = timedelta(hours=24)
+"""A watchlist lives for one deployment, and for a day at the longest (College of Policing APP; Bridges)."""
+
+
+class VanAssignment(Message):
+    """One van of the deployment."""
+
+    id: Identifier
+    recipient: Recipient
+    """The van's one-time deployment key: this van's watchlist is sealed to it."""
+    cameras: Annotated[tuple[Identifier, ...], Field(min_length=1), Distinct]
+
+
+class Order(Message):
+    """Purpose, place, window, cameras, list and rules of one deployment."""
+
+    version: Literal[1] = 1
+    id: Identifier
+    purpose: Text
+    legal_basis: Text
+    place: Text
+    authorising_officer: Text
+    force: Identifier
+    vans: Annotated[tuple[VanAssignment, ...], Field(min_length=1)]
+    not_before: UtcTime
+    not_after: UtcTime
+    threshold: Score
+    margin: Annotated[float, Field(ge=0, le=2)]
+    """How far the best candidate must be ahead of the next one."""
+    confirmation: Annotated[int, Field(ge=1)]
+    """Faces of a track that must have been seen before it can alert."""
+    cooldown_s: Annotated[float, Field(ge=0)]
+    """How long an entry that alerted stays quiet."""
+    watchlist_sha256: Digest
+    pictures_sha256: Digest
+    contract: Digest
+    engine_sets: Annotated[tuple[Digest, ...], Field(min_length=1), Distinct]
+    recipients: Annotated[tuple[Recipient, ...], Field(min_length=1), Distinct]
+    """Control rooms: alerts are sealed to all of them."""
+    alert_expiry_h: Annotated[float, Field(gt=0, le=24)] = 24
+    notice_url: Annotated[str, StringConstraints(pattern=r"^https?://[!-~]{1,500}$")]
+    demo: bool
+
+    @model_validator(mode="after")
+    def _check_window(self) -> "Order":
+        if not timedelta(0) < self.not_after - self.not_before <= LONGEST_DEPLOYMENT:
+            raise ValueError("not_after must be later than not_before, by 24 hours at the most")
+        return self
+
+    @model_validator(mode="after")
+    def _check_vans(self) -> "Order":
+        # A key shared by two vans would let one open the other's watchlist, and outlive its own destruction there.
+        for values in ([van.id for van in self.vans], [van.recipient for van in self.vans]):
+            if len(set(values)) != len(values):
+                raise ValueError("vans must have ids and deployment keys of their own")
+        return self
+
+
+def sign_order(order: Order, keys: Sequence[SigningKey]) -> bytes:
+    """`order.json`: the order in an envelope signed by each key."""
+    return sign(order.to_json(), Purpose.ORDER, keys)
+
+
+def open_order(untrusted: bytes, trusted: Sequence[VerifyKey], *, threshold: int = 1) -> Order:
+    """The order, if enough different trusted keys signed it; else UntrustedInputError."""
+    return Order.from_untrusted(verify(untrusted, Purpose.ORDER, trusted, threshold=threshold))
