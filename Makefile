@@ -1,0 +1,32 @@
+# The README's two commands are `make demo` and `make test`; each sets up what is missing first.
+# Variables: ONCE=1 (no live view, one JSON line), CLIP= PHOTOS= CAMERA= (try your own), SHARED models: LFR_EDGE_SHARED.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export LFR_EDGE_SHARED ?= ../shared
+
+.PHONY: demo test test-all check setup lock
+
+demo: setup
+	@$(BIN)/lfr-edge demo $(if $(ONCE),--once) $(if $(CLIP),--clip '$(CLIP)') $(if $(PHOTOS),--photos '$(PHOTOS)') \
+		$(if $(CAMERA),--camera '$(CAMERA)') $(if $(ENGINE_SET),--engine-set '$(ENGINE_SET)') $(if $(FULL_SPEED),--full-speed)
+
+test: setup
+	@$(BIN)/pytest -m 'not slow'
+
+test-all: setup
+	@$(BIN)/pytest
+
+check: setup
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+setup:
+	@PYTHON='$(PYTHON)' VENV='$(VENV)' sh deploy/setup.sh
+
+# After a change of the dependencies. Names no index host, so that it works wherever an index is configured.
+lock:
+	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.10 --all-extras \
+		--quiet pyproject.toml -o requirements.lock >/dev/null

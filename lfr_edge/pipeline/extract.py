@@ -1,0 +1,123 @@
+"""From a picture to detections, and from faces to features: one engine set, loaded.
+
+The van uses it for probes, the office for templates: both get the same features, because it is the same code.
+Everything it writes lies in leases; what it returns are coordinates and numbers.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfr_edge.biometrics.arena import Arena
+from lfr_edge.biometrics.image import Image
+from lfr_edge.biometrics.retention import WORKSPACE
+from lfr_edge.inference.manifest import EmbedderSpec, EngineSet
+from lfr_edge.inference.port import InferenceEngine
+from lfr_edge.vision import alignment, quality
+from lfr_edge.vision.detection import DecodeLimits, Detection, decode
+from lfr_edge.vision.quality import Quality
+
+
+class Extractor:
+    """Detects, aligns and embeds. Owned by one thread; owns its engines."""
+
+    def __init__(
+        self, engine_set: EngineSet, detector: InferenceEngine, embedders: Sequence[InferenceEngine], arena: Arena
+    ) -> None:
+        self.engine_set = engine_set
+        self.arena = arena
+        self._detector = detector
+        self._embedders = tuple(zip(engine_set.embedders, embedders, strict=True))
+
+    @property
+    def dimension(self) -> int:
+        """D, the length of the joined features."""
+        return sum(spec.dimension for spec in self.engine_set.embedders)
+
+    def detect(self, image: Image) -> list[Detection]:
+        """The faces in the picture, most confident first."""
+        height, width, channels = image.padded.shape
+        with ExitStack() as leases:
+            outputs = {
+                name: leases.enter_context(self.arena.lease(WORKSPACE, shape, np.float32))
+                for name, shape in self._detector.output_shapes((1, height, width, channels)).items()
+            }
+            return self._detect(image, {name: lease.array for name, lease in outputs.items()})
+
+    def embed(self, image: Image, detections: Sequence[Detection], *, out: NDArray[np.float32]) -> list[Quality]:
+        """Features of each detection into `out` (B, D) float32, rows of length 1. Returns the quality of each face."""
+        qualities: list[Quality] = []
+        first = 0
+        for spec, engine in self._embedders:
+            width, height = spec.size_px
+            count = len(detections) * (2 if spec.mirrored else 1)
+            with (
+                self.arena.lease(WORKSPACE, (count, height, width, 3)) as crops,
+                self.arena.lease(WORKSPACE, (count, spec.dimension), np.float32) as raw,
+            ):
+                self._align(spec, image, detections, crops.array)
+                qualities = qualities or self._assess(spec, image, detections, crops.array)
+                engine.infer(crops.array, {engine.output_names[0]: raw.array})
+                _join(raw.array, out[:, first : first + spec.dimension])
+            first += spec.dimension
+        # Each embedder's features have length 1: the joined cosine is the mean of the embedders' cosines.
+        np.divide(out, np.float32(len(self._embedders) ** 0.5), out=out)
+        return qualities
+
+    def forget(self) -> None:
+        """Overwrite what the engines keep of the last pictures (row OPENVINO of the retention table)."""
+        self._detector.forget()
+        for _, engine in self._embedders:
+            engine.forget()
+
+    def close(self) -> None:
+        """Forget, then free the engines."""
+        self.forget()
+        self._detector.close()
+        for _, engine in self._embedders:
+            engine.close()
+
+    def _detect(self, image: Image, outputs: Mapping[str, NDArray[np.float32]]) -> list[Detection]:
+        self._detector.infer(image.padded[np.newaxis], outputs)
+        spec = self.engine_set.detector
+        limits = DecodeLimits(spec.confidence_threshold, spec.nms_iou, image.width_px, image.height_px)
+        return decode(spec.decode, {name: output[0] for name, output in outputs.items()}, limits=limits)
+
+    def _align(self, spec: EmbedderSpec, image: Image, detections: Sequence[Detection], crops: NDArray[Any]) -> None:
+        template = np.asarray(spec.template_px)
+        per_face = 2 if spec.mirrored else 1
+        for index, detection in enumerate(detections):
+            crop = crops[index * per_face]
+            alignment.warp(
+                image.pixels, alignment.similarity(detection.landmarks_px, template), out=crop, workspace=self.arena
+            )
+            if spec.mirrored:
+                alignment.mirror(crop, out=crops[index * per_face + 1])
+
+    def _assess(
+        self, spec: EmbedderSpec, image: Image, detections: Sequence[Detection], crops: NDArray[Any]
+    ) -> list[Quality]:
+        per_face = 2 if spec.mirrored else 1
+        return [
+            quality.measure(
+                detection,
+                crops[index * per_face],
+                width_px=image.width_px,
+                height_px=image.height_px,
+                arena=self.arena,
+            )
+            for index, detection in enumerate(detections)
+        ]
+
+
+def _join(raw: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    """Add each face's copies (plain, mirrored) and bring the sum to length 1; unusable features become zeros."""
+    copies = raw.shape[0] // out.shape[0] if out.shape[0] else 1
+    np.add.reduce(raw.reshape(out.shape[0], copies, -1), axis=1, out=out)
+    np.nan_to_num(out, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    for row in out:
+        length = float(np.dot(row, row)) ** 0.5
+        np.divide(row, np.float32(length or 1.0), out=row)

@@ -1,0 +1,58 @@
+"""Between the capture threads and the recognise thread: one slot per camera.
+
+Live cameras: the newest picture wins, a superseded one is wiped and counted; what is late is of no use to an officer.
+Files at full speed are lossless: their reader waits until the slot is free.
+"""
+
+import threading
+from collections.abc import Iterable
+
+from lfr_edge.pipeline.frame_source import Frame
+
+
+class Mailbox:
+    """Thread-safe. Owns each frame from `put` to `take`."""
+
+    def __init__(self, cameras: Iterable[str], *, lossless: Iterable[str] = ()) -> None:
+        self._slots: dict[str, Frame | None] = dict.fromkeys(cameras)
+        self._lossless = frozenset(lossless)
+        self._superseded = dict.fromkeys(self._slots, 0)
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def put(self, frame: Frame) -> None:
+        """Hand the frame over. After `close` it is wiped."""
+        with self._changed:
+            while frame.camera in self._lossless and self._slots[frame.camera] is not None and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                late: Frame | None = frame
+            else:
+                late, self._slots[frame.camera] = self._slots[frame.camera], frame
+                self._superseded[frame.camera] += late is not None
+                self._changed.notify_all()
+        if late is not None:
+            late.release()
+
+    def take(self, timeout_s: float) -> list[Frame]:
+        """The waiting frame of every camera, waiting for the first; empty after `timeout_s` or when closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or any(self._slots.values()), timeout_s)
+            frames = [frame for frame in self._slots.values() if frame is not None]
+            self._slots = dict.fromkeys(self._slots)
+            self._changed.notify_all()
+        return frames
+
+    def superseded(self, camera: str) -> int:
+        """Pictures of this camera that a newer one replaced before anybody looked at them."""
+        return self._superseded[camera]
+
+    def close(self) -> None:
+        """Wipe what waits, and wake everybody up."""
+        with self._changed:
+            self._closed = True
+            waiting = [frame for frame in self._slots.values() if frame is not None]
+            self._slots = dict.fromkeys(self._slots)
+            self._changed.notify_all()
+        for frame in waiting:
+            frame.release()

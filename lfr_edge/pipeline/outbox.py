@@ -1,0 +1,94 @@
+"""Alerts on their way: a small SQLite file whose rows are ciphertext, written before anybody is told.
+
+A row stays until it expires: that the broker took it is not enough, because a broker forgets, and nobody acknowledges
+yet (the control room's inbox will, with the token that only a reader of the alert can know). So everything unexpired is
+sent again after a reconnect; that doubles nothing, because consumers know an alert by its id.
+"""
+
+import sqlite3
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from lfr_edge.messages.alert import SealedAlert
+
+# Order is that of `sequence`. Times are ISO 8601 in UTC, which sorts as text.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS alert (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    time TEXT NOT NULL,
+    van TEXT NOT NULL,
+    force TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    expires_at TEXT NOT NULL,
+    ciphertext BLOB NOT NULL
+) STRICT
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One row: an alert, and what the sender needs to know of it."""
+
+    sequence: int
+    alert: SealedAlert
+    expires_at: datetime
+
+
+class Outbox:
+    """Thread-safe. What `put` returned for survives a power cut (WAL, synchronous=FULL)."""
+
+    def __init__(self, path: Path) -> None:
+        self._mutex = threading.Lock()
+        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        path.chmod(0o600)
+        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA secure_delete=ON", _SCHEMA):
+            self._database.execute(statement)
+
+    def put(self, alert: SealedAlert, expires_after: timedelta) -> None:
+        """Keep the alert until it expires."""
+        row = (
+            alert.id,
+            alert.time.isoformat(),
+            alert.van,
+            alert.force,
+            alert.order,
+            (alert.time + expires_after).isoformat(),
+            alert.ciphertext,
+        )
+        with self._mutex:
+            self._database.execute(
+                "INSERT INTO alert (id, time, van, force, order_id, expires_at, ciphertext) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+
+    def next_after(self, sequence: int) -> Pending | None:
+        """The first alert that was put after the one numbered `sequence`; 0 starts from the oldest."""
+        with self._mutex:
+            row = self._database.execute(
+                "SELECT sequence, id, time, van, force, order_id, ciphertext, expires_at FROM alert"
+                " WHERE sequence > ? ORDER BY sequence LIMIT 1",
+                (sequence,),
+            ).fetchone()
+        if row is None:
+            return None
+        number, alert_id, time, van, force, order, ciphertext, expires_at = row
+        alert = SealedAlert(alert_id, datetime.fromisoformat(time), van, force, order, ciphertext)
+        return Pending(number, alert, datetime.fromisoformat(expires_at))
+
+    def expire(self, now: datetime) -> int:
+        """Delete what nobody may see any more; returns how many."""
+        with self._mutex:
+            return self._database.execute("DELETE FROM alert WHERE expires_at <= ?", (now.isoformat(),)).rowcount
+
+    def __len__(self) -> int:
+        with self._mutex:
+            count: int = self._database.execute("SELECT count(*) FROM alert").fetchone()[0]
+        return count
+
+    def close(self) -> None:
+        """Close the file; what is in it waits for the next start."""
+        with self._mutex:
+            self._database.close()

@@ -1,0 +1,1 @@
+"""The recognition daemon: one process that sees only inside a signed deployment order."""
