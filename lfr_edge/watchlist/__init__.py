@@ -1,0 +1,1 @@
+"""The enrolled people of one deployment: entries, templates, pictures, and the package they travel in."""

@@ -1,0 +1,228 @@
+"""The plaintext inside `watchlist.age`: a safetensors file of templates, entries and the engine contract.
+
+Written by the safetensors library at the office. Read by our own bounded parser on the van, because the library wants
+the whole file in ordinary memory: `ContainerReader` is a writer that decryption streams into, and the templates go
+straight into a lease. The header is the only thing that is kept aside, and it holds no biometrics.
+
+Layout: 8 bytes little-endian header length, JSON header, `templates` (N, D) float32 and `entry_of_template` (N,)
+int32, in whichever order the header says, without gaps. Templates of one entry lie together, entries in their order.
+"""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Annotated, Any, BinaryIO, Final, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt, TypeAdapter, ValidationError
+
+from lfr_edge.biometrics.arena import Arena, Lease
+from lfr_edge.biometrics.retention import TEMPLATES
+from lfr_edge.crypto.sealed import SealIdentity, open_stream
+from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputError
+from lfr_edge.messages.fields import Message
+from lfr_edge.watchlist.entries import Entry
+from lfr_edge.watchlist.references import Watchlist
+
+_FORMAT: Final = "lfr-edge-watchlist/1"
+_MAX_HEADER_BYTES = 64 << 20  # 100,000 entries at about 600 bytes
+_LENGTH_TOLERANCE = 1e-3  # float32 rows of 512 values, normalised, stay within 1e-6
+_ENTRIES = TypeAdapter(tuple[Entry, ...])
+
+_Offsets = tuple[Annotated[int, Field(ge=0, le=1 << 40)], Annotated[int, Field(ge=0, le=1 << 40)]]
+
+
+class _Templates(Message):
+    dtype: Literal["F32"]
+    shape: tuple[PositiveInt, PositiveInt]
+    data_offsets: _Offsets
+
+
+class _EntryOfTemplate(Message):
+    dtype: Literal["I32"]
+    shape: tuple[PositiveInt]
+    data_offsets: _Offsets
+
+
+class _Metadata(Message):
+    format: Literal["lfr-edge-watchlist/1"]
+    contract: str
+    entries: str
+
+
+class _Header(Message):
+    metadata: _Metadata = Field(alias="__metadata__")
+    templates: _Templates
+    entry_of_template: _EntryOfTemplate
+
+
+def write_watchlist(
+    entries: tuple[Entry, ...],
+    templates: NDArray[np.float32],
+    entry_of_template: NDArray[np.int32],
+    *,
+    contract: str,
+) -> bytes:
+    """The container's bytes. `templates` (N, D) rows of length 1, grouped by entry. Office only: needs safetensors."""
+    try:
+        from safetensors.numpy import save  # noqa: PLC0415 - the van reads without this library
+    except ImportError as missing:
+        raise ConfigError(
+            Reason.DEPENDENCY_MISSING, "the package safetensors is missing", fix="install lfr-edge[office]"
+        ) from missing
+    _check_grouping(entry_of_template, entries)
+    _check_rows(templates)
+    metadata = _Metadata(format=_FORMAT, contract=contract, entries=_ENTRIES.dump_json(entries).decode())
+    tensors = {"templates": templates, "entry_of_template": entry_of_template}
+    return save(tensors, metadata=metadata.model_dump())
+
+
+def read_watchlist(
+    sealed: BinaryIO, identity: SealIdentity, arena: Arena, *, contract: str, dimension: int
+) -> Watchlist:
+    """Decrypt straight into the arena. Raises for a wrong key, damage, or features that cannot be compared here."""
+    with ContainerReader(arena, contract=contract, dimension=dimension) as target:
+        open_stream(sealed, cast(BinaryIO, target), identity)  # it calls write and flush, nothing else
+        return target.finish()
+
+
+class ContainerReader:
+    """Takes a container's plaintext in chunks and ends as a `Watchlist`. A context manager: leaving it wipes.
+
+    `write` raises UntrustedInputError at the first byte that cannot be right, PolicyError for another engine contract.
+    """
+
+    def __init__(self, arena: Arena, *, contract: str, dimension: int) -> None:
+        self._arena = arena
+        self._contract = contract
+        self._dimension = dimension
+        self._lease: Lease | None = None
+        self._entries: tuple[Entry, ...] = ()
+        self._entry_of_template: NDArray[np.int32] = np.empty(0, np.int32)
+        self._parts: list[memoryview] = []
+        self._target = memoryview(bytearray(8))
+        self._filled = 0
+        self._when_full: Callable[[], None] | None = self._length_read
+
+    def write(self, chunk: bytes) -> int:
+        """Take the next bytes of the plaintext, all of them."""
+        rest = memoryview(chunk)
+        while rest:
+            if self._when_full is None:
+                raise _malformed("bytes follow after its end")
+            taken = min(len(rest), len(self._target) - self._filled)
+            self._target[self._filled : self._filled + taken] = rest[:taken]
+            self._filled += taken
+            rest = rest[taken:]
+            if self._filled == len(self._target):
+                self._when_full()
+        return len(chunk)
+
+    def flush(self) -> None:
+        """Nothing is held back; decryption asks for it."""
+
+    def finish(self) -> Watchlist:
+        """The watchlist, owner of the templates from now on. Call it only after decryption has vouched for the end."""
+        if self._lease is None or self._when_full is not None:
+            raise UntrustedInputError(Reason.TRUNCATED, "the watchlist ends too early", fix=_FIX)
+        _check_rows(self._lease.array)
+        _check_grouping(self._entry_of_template, self._entries)
+        lease, self._lease = self._lease, None
+        return Watchlist(self._entries, lease, self._entry_of_template)
+
+    def __enter__(self) -> "ContainerReader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._forget_views()
+        if self._lease is not None:
+            self._lease.__exit__(kind, error, trace)
+            self._lease = None
+
+    def _length_read(self) -> None:
+        length = int.from_bytes(self._target, "little")
+        if not 2 <= length <= _MAX_HEADER_BYTES:
+            raise _malformed(f"its header claims {length} bytes")
+        self._expect(memoryview(bytearray(length)), self._header_read)
+
+    def _header_read(self) -> None:
+        try:
+            header = _Header.model_validate_json(bytes(self._target))
+        except ValidationError as refused:
+            raise _malformed("its header breaks the format") from refused
+        count, dimension = header.templates.shape
+        if header.metadata.contract != self._contract or dimension != self._dimension:
+            raise PolicyError(
+                Reason.CONTRACT_MISMATCH,
+                f"the watchlist was made under engine contract {header.metadata.contract[:12]} ({dimension} features),"
+                f" this van compares under {self._contract[:12]} ({self._dimension})",
+                fix="enrol again with the van's engine set, or install the one of the package",
+            )
+        self._entries = _entries_of(header.metadata.entries)
+        templates_first = _check_layout(header)
+        self._lease = self._arena.lease(TEMPLATES, (count, dimension), np.float32)
+        self._entry_of_template = np.zeros(count, np.int32)
+        parts = [self._lease.array.data.cast("B"), self._entry_of_template.data.cast("B")]
+        self._parts = parts if templates_first else parts[::-1]
+        self._next_part()
+
+    def _next_part(self) -> None:
+        if self._parts:
+            self._expect(self._parts.pop(0), self._next_part)
+        else:
+            self._forget_views()
+
+    def _expect(self, target: memoryview, when_full: Callable[[], None]) -> None:
+        self._target, self._filled, self._when_full = target, 0, when_full
+
+    def _forget_views(self) -> None:
+        self._parts = []
+        self._target, self._when_full = memoryview(b""), None
+
+
+_FIX = "ask the watchlist office for a new package"
+
+
+def _malformed(what: str) -> UntrustedInputError:
+    return UntrustedInputError(Reason.MALFORMED, f"the watchlist is damaged: {what}", fix=_FIX)
+
+
+def _entries_of(untrusted_json: str) -> tuple[Entry, ...]:
+    try:
+        entries = _ENTRIES.validate_json(untrusted_json)
+    except ValidationError as refused:
+        raise _malformed("its entries break the format") from refused
+    if len({entry.id for entry in entries}) != len(entries):
+        raise _malformed("two entries have one id")
+    return entries
+
+
+def _check_layout(header: _Header) -> bool:
+    """True if the templates come first. The parts lie without gap or overlap, as long as their shapes say."""
+    count, dimension = header.templates.shape
+    spans = [header.templates.data_offsets, header.entry_of_template.data_offsets]
+    lengths = [4 * count * dimension, 4 * count]
+    if header.entry_of_template.shape != (count,):
+        raise _malformed("templates and entries do not fit")
+    if [end - start for start, end in spans] != lengths:
+        raise _malformed("its offsets and shapes do not fit")
+    ordered = sorted(spans)
+    if ordered[0][0] != 0 or ordered[1][0] != ordered[0][1]:
+        raise _malformed("its offsets leave a gap or overlap")
+    return ordered[0] == spans[0]
+
+
+def _check_rows(templates: NDArray[Any]) -> None:
+    lengths = np.sqrt(np.einsum("nd,nd->n", templates, templates))
+    # A NaN is not less than anything: the comparison has to be this way round.
+    if not (np.abs(lengths - 1) < _LENGTH_TOLERANCE).all():
+        raise _malformed("a template is not a vector of length 1")
+
+
+def _check_grouping(entry_of_template: NDArray[np.int32], entries: tuple[Entry, ...]) -> None:
+    steps = np.diff(entry_of_template, prepend=np.int32(-1))
+    grouped = len(steps) > 0 and steps[0] == 1 and ((steps == 0) | (steps == 1)).all()
+    if not grouped or entry_of_template[-1] != len(entries) - 1:
+        raise _malformed("its templates are not grouped by entry")

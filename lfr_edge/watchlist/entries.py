@@ -1,0 +1,41 @@
+"""What is stated about an enrolled person: no name, no picture, no template.
+
+An entry is known by an opaque id; who that is stands in the force's own system. The office states the particulars
+(R1); sealing adds where the picture lies and the key that opens it.
+"""
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt, StringConstraints
+
+from lfr_edge.messages.fields import EntryId, Message, Text
+
+
+class Particulars(Message):
+    """What the watchlist office states about one person."""
+
+    id: EntryId
+    category: Text
+    response: Literal["red", "amber", "green"]
+    legal_basis: Text
+    rationale: Text | None = None
+    source: Text
+    captured: date
+    """When the picture was taken."""
+    expires: date | None = None
+    """The last day on which the entry may be used."""
+
+
+class PictureMember(Message):
+    """Where one reference picture lies in `pictures.bin`, and the key that opens it alone."""
+
+    offset: NonNegativeInt
+    length: PositiveInt
+    key: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Field(repr=False)]
+
+
+class Entry(Particulars):
+    """One person on a sealed watchlist. It holds a key: never log or publish it whole."""
+
+    picture: PictureMember

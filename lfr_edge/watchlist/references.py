@@ -1,0 +1,83 @@
+"""The references of a deployment in memory, and the search over them.
+
+Exact: one matrix product over all templates, several templates per entry, the result per entry. Templates are of
+enrolled people only; the probe's features and its scores lie in memory that the caller leased. Reading a watchlist is
+`container`'s business, deciding on a candidate is the pipeline's.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfr_edge.biometrics.arena import Lease
+from lfr_edge.watchlist.entries import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One entry found by a search. `score` is a cosine in [-1, 1]; rank 1 is the most alike."""
+
+    entry: Entry
+    rank: int
+    score: float
+
+
+class Watchlist:
+    """Entries and their templates. Owns the lease of the templates; owned by one thread."""
+
+    def __init__(self, entries: tuple[Entry, ...], templates: Lease, entry_of_template: NDArray[np.int32]) -> None:
+        """`templates` (N, D) float32, rows of length 1, grouped by entry as `entry_of_template` (N,) says."""
+        self.entries = entries
+        self._templates = templates
+        self._entry_of_template = entry_of_template
+        self._first_template = np.searchsorted(entry_of_template, np.arange(len(entries) + 1))
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def template_count(self) -> int:
+        """N: how many scores a search writes."""
+        return len(self._entry_of_template)
+
+    @property
+    def dimension(self) -> int:
+        """D: the length of a template."""
+        return int(self._templates.array.shape[1])
+
+    def search(
+        self, features: NDArray[np.float32], *, scores: NDArray[np.float32]
+    ) -> tuple[Candidate, Candidate | None]:
+        """The most alike entry, and the runner-up among the others; None where there is no other.
+
+        `features` (D,) of length 1; `scores` (N,) is the caller's leased workspace and holds nothing useful afterwards.
+        """
+        np.matmul(self._templates.array, features, out=scores)
+        return self._best_two(scores)
+
+    def search_batch(
+        self, features: NDArray[np.float32], *, scores: NDArray[np.float32]
+    ) -> list[tuple[Candidate, Candidate | None]]:
+        """`search` for each row of `features` (B, D) with one product; `scores` (B, N) as in `search`."""
+        np.matmul(features, self._templates.array.T, out=scores)
+        return [self._best_two(row) for row in scores]
+
+    def wipe(self) -> None:
+        """Overwrite the templates and give their memory back. Searching afterwards raises RuntimeError."""
+        self._templates.release()
+
+    def _best_two(self, scores: NDArray[Any]) -> tuple[Candidate, Candidate | None]:
+        # In place: a row of scores says nearly as much about a passer-by as the features, so it stays in its lease.
+        best, best_score = self._best(scores)
+        first = Candidate(self.entries[best], 1, best_score)
+        if len(self.entries) == 1:
+            return first, None
+        scores[self._first_template[best] : self._first_template[best + 1]] = -np.inf
+        second, second_score = self._best(scores)
+        return first, Candidate(self.entries[second], 2, second_score)
+
+    def _best(self, scores: NDArray[Any]) -> tuple[int, float]:
+        template = int(scores.argmax())
+        return int(self._entry_of_template[template]), float(scores[template])

@@ -1,0 +1,31 @@
+"""A part of an open file, read by position: several may share one file, and one thread may read each."""
+
+import io
+import os
+from typing import BinaryIO
+
+
+class Span(io.RawIOBase):
+    """A reader of `length` bytes from `offset`; never of what lies around them. The file stays its owner's."""
+
+    def __init__(self, file: BinaryIO, offset: int, length: int) -> None:
+        super().__init__()
+        self._file = file
+        self._offset = offset
+        self._length = length
+        self._position = 0
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes, all that are left if `size` is negative; empty at the end."""
+        data = self.read_at(self._position, self._length if size < 0 else size)
+        self._position += len(data)
+        return data
+
+    def read_at(self, position: int, size: int) -> bytes:
+        """Up to `size` bytes from `position`, wherever `read` stands."""
+        within = max(0, min(size, self._length - position))
+        return os.pread(self._file.fileno(), within, self._offset + position)

@@ -1,0 +1,100 @@
+"""The search: exact, per entry, and without a word about anybody left behind."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from lfr_edge.biometrics.arena import Arena
+from lfr_edge.biometrics.retention import TEMPLATES, WORKSPACE
+from lfr_edge.watchlist.entries import Entry
+from lfr_edge.watchlist.references import Watchlist
+
+DIMENSION = 16
+
+
+def watchlist_of(arena: Arena, entries: tuple[Entry, ...], rows: NDArray[np.float32], owners: list[int]) -> Watchlist:
+    lease = arena.lease(TEMPLATES, rows.shape, np.float32)
+    np.copyto(lease.array, rows)
+    return Watchlist(entries, lease, np.array(owners, np.int32))
+
+
+def brute_force(rows: NDArray[np.float32], owners: list[int], features: NDArray[np.float32]) -> list[tuple[int, float]]:
+    best: dict[int, float] = {}
+    for row, owner in zip(rows, owners, strict=True):
+        score = sum(float(a) * float(b) for a, b in zip(row, features, strict=True))
+        best[owner] = max(score, best.get(owner, -2.0))
+    return sorted(best.items(), key=lambda pair: -pair[1])[:2]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.integers(0, 2**32 - 1))
+def test_search_equals_brute_force_with_several_templates_per_entry(templates_per_entry: list[int], seed: int) -> None:
+    random = np.random.default_rng(seed)
+    owners = [entry for entry, count in enumerate(templates_per_entry) for _ in range(count)]
+    drawn = random.standard_normal((len(owners) + 2, DIMENSION)).astype(np.float32)
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    rows, probes = drawn[:-2], drawn[-2:]
+    arena = Arena(1 << 16)
+    entries = tuple(
+        Entry.model_construct(id=str(number))  # the search reads nothing else of an entry
+        for number in range(len(templates_per_entry))
+    )
+    watchlist = watchlist_of(arena, entries, rows, owners)
+    with arena.lease(WORKSPACE, (2, len(owners)), np.float32) as scores:
+        batched = watchlist.search_batch(probes, scores=scores.array)
+        single = [watchlist.search(probe, scores=scores.array[0]) for probe in probes]
+    watchlist.wipe()
+    for found in (batched, single):
+        for probe, (first, second) in zip(probes, found, strict=True):
+            expected = brute_force(rows, owners, probe)
+            assert first.entry.id == str(expected[0][0])
+            assert first.rank == 1
+            assert first.score == pytest.approx(expected[0][1], abs=1e-5)
+            if len(entries) == 1:
+                assert second is None
+            else:
+                assert second is not None
+                assert second.entry.id == str(expected[1][0])
+                assert second.rank == 2
+                assert second.score == pytest.approx(expected[1][1], abs=1e-5)
+
+
+def test_the_runner_up_is_another_entry_even_if_one_entry_has_the_two_best_templates(
+    arena: Arena, make_entry: Callable[..., Entry]
+) -> None:
+    rows = np.eye(3, DIMENSION, dtype=np.float32)
+    rows[1] = [0.8, 0.6] + [0] * (DIMENSION - 2)
+    watchlist = watchlist_of(arena, (make_entry(0), make_entry(1)), rows, [0, 0, 1])
+    with arena.lease(WORKSPACE, (3,), np.float32) as scores:
+        first, second = watchlist.search(rows[0], scores=scores.array)
+    assert (first.entry.id, first.score) == ("E-000", 1.0)
+    assert second is not None
+    assert (second.entry.id, second.score) == ("E-001", 0.0)
+
+
+def test_a_wiped_watchlist_holds_nothing_and_cannot_be_searched(
+    arena: Arena, make_entry: Callable[..., Entry], unit_rows: Callable[[int, int], NDArray[np.float32]]
+) -> None:
+    rows = unit_rows(2, DIMENSION)
+    watchlist = watchlist_of(arena, (make_entry(0), make_entry(1)), rows, [0, 1])
+    watchlist.wipe()
+    assert not np.frombuffer(arena._map, np.uint8).any()
+    with pytest.raises(RuntimeError, match="released"):
+        watchlist.search(rows[0], scores=np.empty(2, np.float32))
+
+
+def test_a_search_keeps_no_view_of_what_it_was_given(
+    arena: Arena, make_entry: Callable[..., Entry], unit_rows: Callable[[int, int], NDArray[np.float32]]
+) -> None:
+    watchlist = watchlist_of(arena, (make_entry(0), make_entry(1)), unit_rows(2, DIMENSION), [0, 1])
+    features = arena.lease(WORKSPACE, (DIMENSION,), np.float32)
+    scores = arena.lease(WORKSPACE, (2,), np.float32)
+    watchlist.search(features.array, scores=scores.array)
+    features.release()  # raises EscapedViewError if one was kept
+    scores.release()
+    watchlist.wipe()
+    assert arena.leased_bytes == 0
