@@ -60,7 +60,8 @@ class Outbox:
         )
         with self._mutex:
             self._database.execute(
-                "INSERT INTO alert (id, time, van, force, order_id, expires_at, ciphertext) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO alert (id, time, van, force, order_id, expires_at, ciphertext)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 row,
             )
 

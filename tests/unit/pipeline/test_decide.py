@@ -1,0 +1,67 @@
+"""When a comparison becomes a match."""
+
+from datetime import date
+
+import pytest
+
+from lfr_edge.pipeline.decide import Decider, Rule, Streak
+from lfr_edge.watchlist.entries import Entry, PictureMember
+from lfr_edge.watchlist.references import Candidate
+
+RULE = Rule(threshold=0.5, margin=0.05, confirmation=2, cooldown_s=60)
+
+
+def candidate(entry_id: str, score: float, rank: int = 1) -> Candidate:
+    entry = Entry(
+        id=entry_id,
+        category="wanted",
+        response="red",
+        legal_basis="test",
+        source="rendered",
+        captured=date(2026, 1, 1),
+        picture=PictureMember(offset=0, length=16, key="00" * 32),
+    )
+    return Candidate(entry, rank, score)
+
+
+def test_a_match_needs_as_many_confirmations_in_a_row_as_the_order_says() -> None:
+    decider, streak = Decider(RULE), Streak()
+    assert not decider.confirms(streak, candidate("a", 0.9), candidate("b", 0.1, 2))
+    assert decider.confirms(streak, candidate("a", 0.9), candidate("b", 0.1, 2))
+
+
+def test_another_entry_in_between_starts_over() -> None:
+    decider, streak = Decider(RULE), Streak()
+    for entry in ("a", "b", "a"):
+        assert not decider.confirms(streak, candidate(entry, 0.9), None)
+    assert decider.confirms(streak, candidate("a", 0.9), None)
+
+
+def test_a_score_under_the_threshold_starts_over() -> None:
+    decider, streak = Decider(RULE), Streak()
+    for score in (0.9, 0.49999, 0.9):
+        assert not decider.confirms(streak, candidate("a", score), None)
+
+
+def test_the_threshold_itself_is_enough() -> None:
+    assert Decider(Rule(0.5, 0.0, 1, 0)).confirms(Streak(), candidate("a", 0.5), candidate("b", 0.5, 2))
+
+
+def test_a_runner_up_within_the_margin_is_no_match() -> None:
+    decider = Decider(Rule(0.5, 0.05, 1, 0))
+    assert not decider.confirms(Streak(), candidate("a", 0.80), candidate("b", 0.76, 2))
+    assert decider.confirms(Streak(), candidate("a", 0.80), candidate("b", 0.74, 2))
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("-inf")])
+def test_a_score_that_is_no_number_never_matches(score: float) -> None:
+    assert not Decider(Rule(-1.0, 0.0, 1, 0)).confirms(Streak(), candidate("a", score), None)
+
+
+def test_the_cool_down_holds_back_the_same_entry_only() -> None:
+    decider = Decider(RULE)
+    assert decider.may_alert("a", 0)
+    assert decider.may_alert("b", 1)
+    assert not decider.may_alert("a", int(59.9e9))
+    assert decider.held_back == 1
+    assert decider.may_alert("a", int(60e9))

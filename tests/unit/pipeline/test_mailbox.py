@@ -1,0 +1,70 @@
+"""One slot per camera: the newest wins, or the reader waits."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from lfr_edge.biometrics.arena import Arena
+from lfr_edge.clock import ManualClock
+from lfr_edge.pipeline.frame_source import FakeFrameSource, Frame
+from lfr_edge.pipeline.mailbox import Mailbox
+
+
+@pytest.fixture
+def arena() -> Arena:
+    return Arena(1 << 20)
+
+
+def frames(arena: Arena, camera: str, count: int) -> list[Frame]:
+    source = FakeFrameSource(camera, [np.full((32, 32, 3), 200, np.uint8)] * count, arena, ManualClock())
+    read = [source.read() for _ in range(count)]
+    return [frame for frame in read if frame is not None]
+
+
+def test_a_newer_picture_supersedes_wipes_and_counts_the_older(arena: Arena) -> None:
+    mailbox = Mailbox(["a"])
+    for frame in frames(arena, "a", 3):
+        mailbox.put(frame)
+    (newest,) = mailbox.take(0)
+    assert newest.sequence == 2
+    assert mailbox.superseded("a") == 2
+    newest.release()
+    assert arena.leased_bytes == 0
+    assert not np.frombuffer(arena._map, np.uint8).any()
+
+
+def test_take_hands_over_the_newest_of_every_camera(arena: Arena) -> None:
+    mailbox = Mailbox(["a", "b"])
+    for camera in ("a", "b"):
+        mailbox.put(frames(arena, camera, 1)[0])
+    assert [frame.camera for frame in mailbox.take(0)] == ["a", "b"]
+    assert mailbox.take(0) == []
+
+
+def test_a_lossless_reader_waits_and_nothing_is_superseded(arena: Arena) -> None:
+    mailbox = Mailbox(["a"], lossless=["a"])
+    all_frames = frames(arena, "a", 20)
+    reader = threading.Thread(target=lambda: [mailbox.put(frame) for frame in all_frames])
+    reader.start()
+    seen: list[int] = []
+    while len(seen) < 20:
+        for frame in mailbox.take(5):
+            seen.append(frame.sequence)
+            frame.release()
+    reader.join(5)
+    assert seen == list(range(20))
+    assert mailbox.superseded("a") == 0
+
+
+def test_close_wipes_what_waits_and_wakes_a_waiting_reader(arena: Arena) -> None:
+    mailbox = Mailbox(["a"], lossless=["a"])
+    first, second = frames(arena, "a", 2)
+    mailbox.put(first)
+    reader = threading.Thread(target=mailbox.put, args=(second,))
+    reader.start()
+    mailbox.close()
+    reader.join(5)
+    assert not reader.is_alive()
+    assert arena.leased_bytes == 0
+    assert mailbox.take(0) == []
