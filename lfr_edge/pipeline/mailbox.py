@@ -47,6 +47,12 @@ class Mailbox:
         """Pictures of this camera that a newer one replaced before anybody looked at them."""
         return self._superseded[camera]
 
+    @property
+    def waiting(self) -> int:
+        """Pictures that nobody has taken yet."""
+        with self._changed:
+            return sum(frame is not None for frame in self._slots.values())
+
     def close(self) -> None:
         """Wipe what waits, and wake everybody up."""
         with self._changed:

@@ -47,6 +47,13 @@ class Outbox:
         for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA secure_delete=ON", _SCHEMA):
             self._database.execute(statement)
 
+    def next_session(self) -> int:
+        """One more than at the last start: tells this run of the daemon from the ones before."""
+        with self._mutex:
+            session = int(self._database.execute("PRAGMA user_version").fetchone()[0]) + 1
+            self._database.execute(f"PRAGMA user_version = {session}")
+        return session
+
     def put(self, alert: SealedAlert, expires_after: timedelta) -> None:
         """Keep the alert until it expires."""
         row = (

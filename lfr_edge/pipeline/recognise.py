@@ -66,6 +66,7 @@ class Recogniser:
         self._minimum_inter_eye_px = minimum_inter_eye_px
         self._trackers = {camera: Tracker(TrackerLimits()) for camera in minimum_inter_eye_px}
         self._tracks: dict[tuple[str, int], Track] = {}
+        self._forgotten = True
         self.counts = Counts()
 
     @property
@@ -75,14 +76,17 @@ class Recogniser:
 
     def step(self, frame: Frame) -> list[SealedAlert]:
         """Process and wipe one frame; what it returns is sealed."""
+        self._forgotten = False
+        self._expire(frame.captured_ns)  # of the other cameras too: they may be silent
         with frame.image.lease:
             return self._step(frame)
 
     def idle(self, now_ns: int) -> None:
-        """No picture came for a while: end what is lost, and make the engines forget."""
-        for camera, tracker in self._trackers.items():
-            self._end(camera, tracker.expire(now_ns))
-        self._extractor.forget()
+        """No picture came for a while: end who is out of view, and make the engines forget, once."""
+        self._expire(now_ns)
+        if not self._forgotten:
+            self._extractor.forget()
+            self._forgotten = True
 
     def close(self) -> None:
         """Wipe all tracks, and make the engines forget and go."""
@@ -161,6 +165,10 @@ class Recogniser:
             self._tracks[key] = Track(self._extractor.dimension, self._extractor.arena)
             self.counts.tracks += 1
         return self._tracks[key]
+
+    def _expire(self, now_ns: int) -> None:
+        for camera, tracker in self._trackers.items():
+            self._end(camera, tracker.expire(now_ns))
 
     def _end(self, camera: str, track_ids: Sequence[int]) -> None:
         for track_id in track_ids:

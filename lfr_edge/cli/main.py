@@ -1,0 +1,51 @@
+"""`lfr-edge COMMAND`: imports the chosen command's module only, so that no role needs another role's packages.
+
+A user's mistake, a refused file or a broken device ends in one line on standard error that names the thing and the fix.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from lfr_edge.errors import LfrEdgeError
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+# Command -> (module, what it is for).
+_COMMANDS = {
+    "demo": ("lfr_edge.cli.demo", "watch the whole product work on this machine"),
+    "run": ("lfr_edge.cli.run", "van: recognise under a signed deployment package"),
+    "van": ("lfr_edge.cli.van", "van: make this van's keys"),
+    "engines": ("lfr_edge.cli.engines", "fetch, list and verify engine sets"),
+    "office": ("lfr_edge.cli.office", "watchlist office: keygen, enrol, seal"),
+    "control-room": ("lfr_edge.cli.control_room", "control room: watch alerts"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0, what the command says, or 2 for an error."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        options = _parse(arguments)
+        return int(options.run(options))
+    except LfrEdgeError as error:
+        print(f"lfr-edge: {error.message}\n  fix: {error.fix}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="lfr-edge", description="Live facial recognition that forgets everybody else."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (module, purpose) in _COMMANDS.items():
+        command = commands.add_parser(name, help=purpose, description=purpose)
+        if arguments[:1] == [name]:
+            chosen = importlib.import_module(module)
+            chosen.add_arguments(command)
+            command.set_defaults(run=chosen.run)
+    return parser.parse_args(arguments)

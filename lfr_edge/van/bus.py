@@ -1,0 +1,70 @@
+"""What this van says on the bus: alerts, its retained status with a last will, and aggregates once a second."""
+
+import logging
+import math
+from contextlib import suppress
+from datetime import datetime
+
+from lfr_edge.clock import Clock
+from lfr_edge.config import BrokerConfig
+from lfr_edge.errors import DeviceError
+from lfr_edge.messages.alert import SealedAlert
+from lfr_edge.messages.status import Health, Status
+from lfr_edge.messages.topics import Channel, Topic
+from lfr_edge.transport.alerts import publish_alert
+from lfr_edge.transport.mqtt import MqttSession, Retained
+from lfr_edge.transport.tls import Broker, TlsFiles
+
+_LOG = logging.getLogger(__name__)
+
+
+class Bus:
+    """An `AlertPublisher`, and the van's voice. Connects in the background: a van works on without its broker."""
+
+    def __init__(self, config: BrokerConfig, force: str, status: Status, clock: Clock) -> None:
+        """`status` is the first one; when we vanish, the broker publishes it as `offline`."""
+        self._clock = clock
+        self._status = status
+        self._force = force
+        self._session = MqttSession(
+            Broker(config.host, config.port, TlsFiles(config.ca, config.certificate, config.key)),
+            status.van,
+            will=Retained(self._topic(Channel.STATUS), self._changed_to("offline").to_json()),
+        )
+
+    def start(self, patience_s: float) -> None:
+        """Connect; if the broker does not answer in time, say why, and go on trying in the background."""
+        self._session.start()
+        if not self._session.wait_connected(patience_s):
+            _LOG.warning("no broker yet: %s; alerts wait in the outbox", self._session.problem or "no answer")
+
+    @property
+    def connection(self) -> int:
+        """See `AlertPublisher`."""
+        return self._session.connections
+
+    def publish(self, alert: SealedAlert, expires_at: datetime) -> None:
+        """See `AlertPublisher`."""
+        left_s = math.ceil((expires_at - self._clock.utc()).total_seconds())
+        publish_alert(self._session, alert, expiry_s=max(left_s, 1))
+
+    def announce(self, state: str) -> None:
+        """Publish the van's new state, now or with the next connection."""
+        self._status = self._changed_to(state)
+        with suppress(DeviceError):  # the session keeps it, and says it when the broker is back
+            self._session.publish(self._topic(Channel.STATUS), self._status.to_json(), qos=1, retain=True)
+
+    def report(self, health: Health) -> None:
+        """Publish aggregates; of interest only now."""
+        with suppress(DeviceError):
+            self._session.publish(self._topic(Channel.HEALTH), health.to_json(), qos=0)
+
+    def close(self) -> None:
+        """Leave in good order: the last status stays, no last will is sent."""
+        self._session.close()
+
+    def _changed_to(self, state: str) -> Status:
+        return Status.model_validate({**self._status.model_dump(), "state": state, "since": self._clock.utc()})
+
+    def _topic(self, channel: Channel) -> str:
+        return str(Topic(self._force, self._status.van, channel))

@@ -1,0 +1,219 @@
+"""The composition root of the recognition process, and its supervisor.
+
+    cameras -> capture threads -> mailbox -> recognise thread -> outbox -> sender -> broker
+
+`Daemon` builds everything before it opens a camera, so that whatever is wrong is said first. It ends when told to, when
+the order's window closes, when every file has ended, or when a stage fails; in every case in the same order: cameras
+close, the mailbox and the tracks are wiped, the engines forget, the list is wiped, alerts get a last chance to leave.
+What may heal (a lost camera, an absent broker) is reported and waited out.
+"""
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from lfr_edge.adapters.av_camera import AvCamera, CameraSettings
+from lfr_edge.adapters.engines import open_extractor
+from lfr_edge.adapters.evidence import JpegEvidenceSealer
+from lfr_edge.biometrics.arena import Arena
+from lfr_edge.clock import Clock
+from lfr_edge.config import VanConfig
+from lfr_edge.crypto.sealed import SealIdentity
+from lfr_edge.crypto.signing import SigningKey
+from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.inference.manifest import EngineSet, load_engine_set
+from lfr_edge.inference.store import EngineStore
+from lfr_edge.messages.alert import SealedAlert
+from lfr_edge.messages.status import CameraHealth, Health, Status
+from lfr_edge.pipeline.decide import Decider, Rule
+from lfr_edge.pipeline.mailbox import Mailbox
+from lfr_edge.pipeline.outbox import Outbox
+from lfr_edge.pipeline.recognise import Recogniser
+from lfr_edge.van import deployment
+from lfr_edge.van.bus import Bus
+from lfr_edge.van.sender import Sender
+from lfr_edge.van.stages import Recognition, Stage, capture
+
+_LOG = logging.getLogger(__name__)
+
+_TICK_S = 0.2
+_HEALTH_EVERY_TICKS = 5
+_JOIN_S = 10.0  # every blocking call in a stage has a shorter time-out
+_BROKER_PATIENCE_S = 2.0  # at the start; then the van goes live without it
+
+
+class Daemon:
+    """One van's recognition process, for one deployment package. ConfigError, PolicyError, ... if it may not start."""
+
+    def __init__(self, config: VanConfig, config_sha256: str, package: Path, clock: Clock) -> None:
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._news = threading.Event()  # a stage has ended, or somebody asked to stop
+        engine_set = load_engine_set(config.engines.set, config.engines.manifests)
+        self._deployment = deployment.load(package, config, engine_set, clock.utc())
+        self._order = self._deployment.order
+        self._van = config.van
+        self._arena = _open_arena(config)
+        store = EngineStore(config.engines.store)
+        extractor = open_extractor(engine_set, store, self._arena, threads=config.engines.threads)
+        identity = SealIdentity.from_file(config.keys.deployment)
+        self._watchlist = self._deployment.unseal(identity, engine_set, self._arena)
+        recogniser = Recogniser(
+            extractor,
+            self._watchlist,
+            Decider(Rule(self._order.threshold, self._order.margin, self._order.confirmation, self._order.cooldown_s)),
+            self._sealer(SigningKey.from_file(config.keys.alert), engine_set),
+            {camera.id: camera.minimum_inter_eye_px for camera in config.cameras},
+        )
+        self._cameras = {
+            camera.id: AvCamera(CameraSettings(camera.id, camera.source, camera.pace), self._arena, clock)
+            for camera in config.cameras
+        }
+        lossless = [camera.id for camera in config.cameras if camera.pace == "full-speed"]
+        self._mailbox = Mailbox(self._cameras, lossless=lossless)
+        self._recognition = Recognition(recogniser, self._mailbox, clock, self._deliver)
+        self._outbox = _open_outbox(config.state)
+        self._bus = Bus(config.broker, config.force, self._first_status(config_sha256, engine_set), clock)
+        self._sender = Sender(self._outbox, self._bus, clock)
+
+    def stop(self) -> None:
+        """Blind the van now. May be called from a signal handler."""
+        self._stopping.set()
+        self._news.set()
+
+    def run(self) -> bool:
+        """Be live until the end; False if that was a fault of ours."""
+        captures = [
+            Stage(f"capture-{camera}", partial(capture, camera, source, self._mailbox, self._stopping), self._news.set)
+            for camera, source in self._cameras.items()
+        ]
+        recognise = Stage("recognise", self._recognition.run, self._news.set)
+        send = Stage("send", self._sender.run, self._news.set)
+        self._bus.start(_BROKER_PATIENCE_S)
+        self._bus.announce("live")
+        _LOG.info("live: order %s, %d entries, %d camera(s)", self._order.id, len(self._watchlist), len(captures))
+        for stage in (send, recognise, *captures):
+            stage.start()
+        try:
+            self._supervise(captures, recognise, send)
+        finally:
+            self._blind(captures, recognise)
+        return self._leave([*captures, recognise, send])
+
+    def _supervise(self, captures: Sequence[Stage], recognise: Stage, send: Stage) -> None:
+        """Return when it is time to end."""
+        ticks = 0
+        while not self._stopping.is_set():
+            self._news.wait(_TICK_S)
+            self._news.clear()
+            if any(stage.failure for stage in (*captures, recognise, send)):
+                return
+            if self._clock.utc() >= self._order.not_after:
+                _LOG.info("the order's window is over")
+                return
+            if not any(stage.is_alive() for stage in captures):
+                self._recognition.finish()
+                if not recognise.is_alive():
+                    _LOG.info("every camera has ended")
+                    return
+            overdue = self._arena.overdue()
+            if overdue:
+                raise RuntimeError(f"held past its deadline: {', '.join(lease.row.name for lease in overdue)}")
+            if ticks % _HEALTH_EVERY_TICKS == 0:
+                self._bus.report(self._health())
+            ticks += 1
+
+    def _blind(self, captures: Sequence[Stage], recognise: Stage) -> None:
+        """Close the cameras, wipe what waits, let the recogniser wipe its tracks and engines, wipe the list."""
+        self._stopping.set()
+        for source in self._cameras.values():
+            source.close()
+        self._mailbox.close()
+        self._recognition.finish()
+        for stage in (*captures, recognise):
+            stage.join(_JOIN_S)
+        self._arena.wipe()
+        self._deployment.package.close()
+
+    def _leave(self, stages: Sequence[Stage]) -> bool:
+        """Give waiting alerts a last chance, say goodbye."""
+        self._sender.stop()
+        for stage in stages:
+            stage.join(_JOIN_S)
+        unhurt = not any(stage.failure or stage.is_alive() for stage in stages)
+        if not self._sender.drain():
+            _LOG.warning("alerts wait in the outbox for the next start")
+        self._bus.report(self._health())
+        self._bus.announce("ended")
+        self._bus.close()
+        self._outbox.close()
+        return unhurt
+
+    def _deliver(self, alert: SealedAlert) -> None:
+        self._outbox.put(alert, timedelta(hours=self._order.alert_expiry_h))
+        self._sender.wake()
+        _LOG.info("alert %s", alert.id)
+
+    def _sealer(self, key: SigningKey, engine_set: EngineSet) -> JpegEvidenceSealer:
+        pictures = self._deployment.package.pictures
+        return JpegEvidenceSealer(self._van, self._order, engine_set, pictures, key, self._clock)
+
+    def _first_status(self, config_sha256: str, engine_set: EngineSet) -> Status:
+        return Status(
+            van=self._van,
+            session=self._outbox.next_session(),
+            state="armed",
+            since=self._clock.utc(),
+            order=self._order.id,
+            engine_set=engine_set.digest,
+            config_sha256=config_sha256,
+            software=version("lfr-edge"),
+        )
+
+    def _health(self) -> Health:
+        counts = self._recognition.recogniser.counts
+        return Health(
+            van=self._van,
+            at=self._clock.utc(),
+            cameras=tuple(self._camera_health(camera) for camera in self._cameras),
+            tracks=self._recognition.recogniser.tracks_in_view,
+            queue=self._mailbox.waiting,
+            faces_detected=counts.detections,
+            alerts=counts.matches,
+            outbox=len(self._outbox),
+            step_ms_p50=self._recognition.step_ms(0.50),
+            step_ms_p99=self._recognition.step_ms(0.99),
+        )
+
+    def _camera_health(self, camera: str) -> CameraHealth:
+        source = self._cameras[camera]
+        return CameraHealth(
+            id=camera,
+            connected=not source.last_error,
+            fps=self._recognition.fps(camera),
+            frames_read=source.counts.frames_read,
+            superseded=self._mailbox.superseded(camera),
+            undecodable=source.counts.undecodable,
+        )
+
+
+def _open_arena(config: VanConfig) -> Arena:
+    arena = Arena(config.memory_mib << 20)
+    if not arena.locked:
+        _LOG.warning("leased memory could not be locked: faces could reach swap; raise LimitMEMLOCK")
+    return arena
+
+
+def _open_outbox(state: Path) -> Outbox:
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return Outbox(state / "outbox.sqlite")
+    except (OSError, sqlite3.Error) as error:
+        raise ConfigError(
+            Reason.FILE_MALFORMED, f"the outbox in {state} cannot be used: {error}", fix="mend the folder's permissions"
+        ) from error
