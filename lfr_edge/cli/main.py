@@ -49,3 +49,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
             chosen.add_arguments(command)
             command.set_defaults(run=chosen.run)
     return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

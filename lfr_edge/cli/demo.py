@@ -1,0 +1,136 @@
+"""`lfr-edge demo`: the whole product on one machine, from a street clip to alerts at a control room.
+
+Enrols, seals, starts a real broker, the real daemon in its own process and the real watcher, and says who was missed.
+"""
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+from rich.live import Live
+
+from lfr_edge.cli.demo_scene import (
+    CONTROL_ROOM,
+    FORCE,
+    VAN,
+    Footage,
+    Scene,
+    choose_engine_set,
+    footage,
+    rows_of,
+    set_the_scene,
+    write_config,
+)
+from lfr_edge.cli.demo_page import page
+from lfr_edge.cli.demo_show import Outcome, closing_table, live_view
+from lfr_edge.clock import SystemClock
+from lfr_edge.control_room.watch import ReceivedAlert, RefusedAlert, Watch
+from lfr_edge.errors import DeviceError, Reason
+from lfr_edge.inference.store import EngineStore
+from lfr_edge.messages.status import Health
+from lfr_edge.messages.topics import Channel, topic_filter
+from lfr_edge.transport.local_broker import LocalBroker
+from lfr_edge.transport.mqtt import MqttSession
+
+_POLL_S = 0.25
+_STOP_S = 20.0
+_EXIT_WRONG = 1
+
+_say = Console(stderr=True, highlight=False)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare this command's arguments."""
+    parser.add_argument("--once", action="store_true", help="no live view; end with one JSON line")
+    parser.add_argument("--clip", type=Path, help="a video of your own")
+    parser.add_argument("--photos", type=Path, metavar="DIR", help="photos of your own, one person each")
+    parser.add_argument("--camera", help="a camera instead: /dev/video0 or rtsp://...; ends with Ctrl-C")
+    parser.add_argument("--engine-set", metavar="NAME", help="this one, instead of the best that can be had")
+    parser.add_argument("--full-speed", action="store_true", help="every picture, as fast as this machine can")
+    parser.add_argument("--store", type=Path, default=Path(".cache/engines"), help="engine sets (default: %(default)s)")
+    parser.add_argument(
+        "--page", type=Path, default=Path("build/demo/alerts.html"), help="the alerts' pictures (default: %(default)s)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 if everybody expected alerted once and nobody else did, 1 if not."""
+    shown = footage(options.clip, options.camera, full_speed=options.full_speed)
+    rows = rows_of(options.photos)
+    store = EngineStore(options.store.resolve())
+    engine_set, why_not_preferred = choose_engine_set(store, options.engine_set)
+    if why_not_preferred:
+        _say.print(f"[bold yellow]Taking the engine set {engine_set.name} instead:[/] {why_not_preferred}")
+    with TemporaryDirectory(prefix="lfr-edge-demo-") as name:
+        folder = Path(name)
+        _say.print(f"enrolling {len(rows)} photos with {engine_set.name}, sealing the deployment package")
+        scene = set_the_scene(folder, rows, engine_set, store)
+        outcome = _play(scene, shown, store, live=not options.once)
+    options.page.parent.mkdir(parents=True, exist_ok=True)
+    options.page.write_text(page(outcome, SystemClock().utc()), "utf-8")
+    _say.print(closing_table(outcome))
+    _say.print(f"the alerts' pictures: {options.page}")
+    if options.once:
+        print(json.dumps(outcome.as_json()))
+    return _EXIT_WRONG if outcome.missed or outcome.unexpected else 0
+
+
+def _play(scene: Scene, shown: Footage, store: EngineStore, *, live: bool) -> Outcome:
+    """Broker, watcher and van, until the footage ends or somebody presses Ctrl-C."""
+    events: list[ReceivedAlert | RefusedAlert] = []
+    health: list[Health] = []
+    broker_folder = scene.folder / "broker"
+    broker_folder.mkdir()
+    with LocalBroker(broker_folder, force=FORCE, vans=[VAN], control_rooms=[CONTROL_ROOM]) as broker:
+        config = write_config(scene, shown, broker, store)
+        watch = Watch(scene.identity, {VAN: scene.van_key.public}, events.append, SystemClock())
+        with MqttSession(broker.broker(CONTROL_ROOM), CONTROL_ROOM) as session:
+            watch.subscribe(session, force=FORCE)
+            session.subscribe(
+                topic_filter(Channel.HEALTH, force=FORCE, van=VAN),
+                lambda incoming: health.append(Health.from_untrusted(incoming.payload)),
+            )
+            with _van(scene, config) as process, _screen(live=live) as screen:
+                while process.poll() is None:
+                    session.wait(_POLL_S)
+                    if screen is not None:
+                        screen.update(live_view(scene, shown, events, health))
+    alerts = tuple(event for event in events if isinstance(event, ReceivedAlert))
+    return Outcome(scene.engine_set.name, tuple(sorted(shown.expected)), alerts, watch.refused, tuple(health))
+
+
+@contextmanager
+def _van(scene: Scene, config: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """The daemon in its own process; stopped like systemd would. DeviceError with its last words if it failed."""
+    log = scene.folder / "van.log"
+    command: list[str | Path] = [sys.executable, "-m", "lfr_edge.cli.main", "run", "--config", config]
+    command += ["--package", scene.package]
+    with log.open("wb") as log_file, subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log_file) as process:
+        try:
+            yield process
+        except KeyboardInterrupt:
+            _say.print("stopping the van")
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.wait(_STOP_S)
+    if process.returncode not in (0, -signal.SIGINT):
+        last_words = log.read_text("utf-8", errors="replace").strip().splitlines()[-4:]
+        raise DeviceError(Reason.ENGINE_FAILED, "the van ended badly: " + " | ".join(last_words), fix="see its message")
+
+
+@contextmanager
+def _screen(*, live: bool) -> Iterator[Live | None]:
+    """The live view, or nothing where nobody looks."""
+    if not live:
+        yield None
+        return
+    with Live(console=Console(), refresh_per_second=4) as screen:
+        yield screen

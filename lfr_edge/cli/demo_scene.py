@@ -1,0 +1,205 @@
+"""The demo's stage: keys for every role, an enrolled and sealed list, a van's configuration. Real files, thrown away.
+
+Each role's part is done with the code that the role itself uses; only the paths are made up here.
+"""
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from lfr_edge.adapters.engines import open_extractor
+from lfr_edge.biometrics.arena import Arena
+from lfr_edge.clock import SystemClock
+from lfr_edge.crypto.sealed import SealIdentity
+from lfr_edge.crypto.signing import SigningKey
+from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, EngineSet, load_engine_set
+from lfr_edge.inference.store import EngineStore
+from lfr_edge.messages.order import Order, VanAssignment
+from lfr_edge.office import workspace
+from lfr_edge.office.enrol import enrol
+from lfr_edge.office.listing import Row, read_list
+from lfr_edge.office.order_file import UNSEALED
+from lfr_edge.office.seal import seal_package
+from lfr_edge.transport.local_broker import LocalBroker
+from lfr_edge.watchlist.entries import Particulars
+
+FORCE, VAN, CAMERA, CONTROL_ROOM = "demo", "van-1", "street", "control-room"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "demo"
+CLIP = EXAMPLES / "street_clip.mp4"
+PREFERRED_SET, FALLBACK_SET = "yunet-mobilefacenet", "centerface-dlib29"
+_THREADS = 2
+_ENROL_BYTES = 96 << 20
+_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9]+")
+_PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """What the camera shows, and whom of the list it shows as far as that is known."""
+
+    source: str
+    pace: str
+    expected: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything that the three roles need to play."""
+
+    folder: Path
+    engine_set: EngineSet
+    identity: SealIdentity
+    van_key: SigningKey
+    package: Path
+    entries: int
+
+
+def choose_engine_set(store: EngineStore, wanted: str | None) -> tuple[EngineSet, str]:
+    """The set that can be had, its models fetched, and why it is not the preferred one (empty if it is)."""
+    shared = Path(os.environ.get("LFR_EDGE_SHARED", "../shared")) / "models"
+    folders = [shared] if shared.is_dir() else []
+    if wanted is not None:
+        engine_set = load_engine_set(wanted)
+        store.fetch(engine_set, folders)
+        return engine_set, ""
+    try:
+        engine_set = load_engine_set(PREFERRED_SET)
+        store.fetch(engine_set, folders)
+    except ConfigError as error:
+        engine_set = load_engine_set(FALLBACK_SET)
+        store.fetch(engine_set, folders)
+        return engine_set, error.message
+    return engine_set, ""
+
+
+def footage(clip: Path | None, camera: str | None, *, full_speed: bool) -> Footage:
+    """The demo's own clip, or what the person wants to try."""
+    pace = "full-speed" if full_speed else "live"
+    if camera is not None:
+        return Footage(camera, "live", frozenset())
+    if clip is not None:
+        return Footage(str(clip.resolve()), pace, frozenset())
+    people = json.loads((EXAMPLES / "ground_truth.json").read_text("utf-8"))["people"]
+    return Footage(str(CLIP), pace, frozenset(person["id"] for person in people if person["watchlist"]))
+
+
+def rows_of(photos: Path | None) -> list[Row]:
+    """The demo's own list, or one entry for each picture in a folder, named by its file."""
+    if photos is None:
+        rows, problems = read_list(EXAMPLES / "watchlist.csv", EXAMPLES / "photos")
+        if problems:
+            raise RuntimeError(f"the demo's own list is broken: {problems[0]}")
+        return rows
+    files = sorted(path for path in photos.glob("*") if path.suffix.lower() in _PICTURES) if photos.is_dir() else []
+    if not files:
+        raise ConfigError(
+            Reason.FILE_MISSING, f"there are no pictures in {photos}", fix="give a folder of JPEG, PNG or WebP photos"
+        )
+    return [
+        Row(
+            line,
+            Particulars(
+                id=_NOT_IN_IDS.sub("-", path.stem)[:64] or "photo",
+                category="tried in the demo",
+                response="green",
+                legal_basis="consent",
+                source="a photo of your own",
+                captured=datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).date(),
+            ),
+            path,
+        )
+        for line, path in enumerate(files, start=1)
+    ]
+
+
+def set_the_scene(folder: Path, rows: list[Row], engine_set: EngineSet, store: EngineStore) -> Scene:
+    """Enrol, sign and seal. ConfigError with the first unusable photo."""
+    identity, van_key, officer_key = SealIdentity.generate(), SigningKey.generate(), SigningKey.generate()
+    deployment_key = SealIdentity.generate()
+    van_key.to_file(folder / "alert.key")
+    officer_key.public.to_file(folder / "order.pub")
+    deployment_key.to_file(folder / "deployment.age")
+    _enrol(rows, engine_set, store, folder / "references")
+    now = SystemClock().utc()
+    order = Order(
+        id="demo-deployment",
+        purpose="demonstration with people who do not exist",
+        legal_basis="none needed: nobody real",
+        place="rendered street",
+        authorising_officer="demo officer",
+        force=FORCE,
+        vans=(VanAssignment(id=VAN, recipient=deployment_key.recipient, cameras=(CAMERA,)),),
+        not_before=now - timedelta(minutes=1),
+        not_after=now + timedelta(hours=8),
+        threshold=engine_set.threshold,
+        margin=0.0,
+        confirmation=2,
+        cooldown_s=60.0,
+        watchlist_sha256=UNSEALED,
+        pictures_sha256=UNSEALED,
+        contract=engine_set.contract,
+        engine_sets=(engine_set.digest,),
+        recipients=(identity.recipient,),
+        notice_url="https://example.org/notice",
+        demo=True,
+    )
+    package = folder / "demo.lfrd"
+    references = workspace.load(folder / "references")
+    seal_package(references, order, engine_set, officer_key, package)
+    return Scene(folder, engine_set, identity, van_key, package, len(rows))
+
+
+def write_config(scene: Scene, shown: Footage, broker: LocalBroker, store: EngineStore) -> Path:
+    """The van's configuration file."""
+    files = broker.client_files(VAN)
+    path = scene.folder / "van.toml"
+    quoted = json.dumps  # a JSON string is a TOML string
+    path.write_text(
+        f"""\
+van = "{VAN}"
+force = "{FORCE}"
+state = "state"
+demo_orders = true
+
+[keys]
+alert = "alert.key"
+deployment = "deployment.age"
+trusted_order_signers = ["order.pub"]
+
+[engines]
+set = "{scene.engine_set.name}"
+manifests = {quoted(str(DEFAULT_MANIFESTS))}
+store = {quoted(str(store.root.resolve()))}
+threads = {_THREADS}
+
+[broker]
+host = "{broker.host}"
+port = {broker.port}
+ca = {quoted(str(files.ca))}
+certificate = {quoted(str(files.cert))}
+key = {quoted(str(files.key))}
+
+[[cameras]]
+id = "{CAMERA}"
+source = {quoted(shown.source)}
+pace = "{shown.pace}"
+""",
+        "utf-8",
+    )
+    return path
+
+
+def _enrol(rows: list[Row], engine_set: EngineSet, store: EngineStore, out: Path) -> None:
+    arena = Arena(_ENROL_BYTES)
+    extractor = open_extractor(engine_set, store, arena, threads=_THREADS)
+    try:
+        with enrol(rows, extractor, arena) as result:
+            for problem in result.problems:
+                raise ConfigError(Reason.SAMPLE_UNUSABLE, f"{problem.subject}: {problem.what}", fix=problem.fix)
+            workspace.save(result, out)
+    finally:
+        extractor.close()
