@@ -10,7 +10,8 @@ from lfr_edge.errors import Reason, UntrustedInputError
 from lfr_edge.messages.alert import SealedAlert
 from lfr_edge.messages.fields import Identifier, Message, MessageId, Text, UtcTime
 from lfr_edge.messages.topics import Channel, Topic, parse_topic
-from lfr_edge.transport.mqtt import Incoming, MqttSession
+from lfr_edge.transport.mqtt import MqttSession
+from lfr_edge.transport.packets import Incoming
 
 
 class AlertEvent(Message):

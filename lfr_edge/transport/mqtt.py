@@ -5,7 +5,6 @@ is no queue in here, because the outbox is one that survives a power cut. Handle
 must not publish. A handler that raises, or a subscription that is lost on reconnection, fails every later call.
 """
 
-import logging
 import socket
 import ssl
 import sys
@@ -28,12 +27,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from lfr_edge.errors import DeviceError, LfrEdgeError, Reason
+from lfr_edge.transport.packets import Incoming, empty_properties, pack, unpack
 from lfr_edge.transport.tls import Broker, client_context, explain
 
 if TYPE_CHECKING:
     from paho.mqtt.client import SocketLike
-
-_log = logging.getLogger(__name__)
 
 TIMEOUT_S = 10.0
 """For the broker's answer to anything."""
@@ -41,19 +39,6 @@ _KEEPALIVE_S = 15
 _BACK_OFF_S = (1, 30)
 # How long the broker keeps our subscriptions and what they collect while the network is away.
 _SESSION_EXPIRY_S = 3600
-# CloudEvents' MQTT binding (1.0, section 3.1.2) puts this attribute into a field of its own, not the user properties.
-_CONTENT_TYPE = "datacontenttype"
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A message from the broker: outside data, all of it."""
-
-    topic: str
-    payload: bytes
-    retained: bool
-    properties: Mapping[str, str]
-    expiry_s: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +107,7 @@ class MqttSession:
 
     def start(self) -> None:
         """Connect in the background and keep trying: a van goes on without its broker; `problem` says why."""
-        properties = _properties(PacketTypes.CONNECT)
+        properties = empty_properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = _SESSION_EXPIRY_S
         self._client.connect_async(self._broker.host, self._broker.port, _KEEPALIVE_S, properties=properties)
         self._client.loop_start()
@@ -131,7 +116,7 @@ class MqttSession:
         """Leave the broker in good order: no last will is sent, nothing is kept for us there. Idempotent."""
         with self._changed:
             self._closed = True
-        properties = _properties(PacketTypes.DISCONNECT)
+        properties = empty_properties(PacketTypes.DISCONNECT)
         properties.SessionExpiryInterval = 0
         self._client.drop_out_messages()
         self._client.disconnect(properties=properties)
@@ -202,7 +187,7 @@ class MqttSession:
         """
         if retain:
             self._retained[topic] = payload
-        packed = _pack(expiry_s, properties or {})
+        packed = pack(expiry_s, properties or {})
         what = f"publishing on {topic}"
         answers = self._request(
             lambda: self._client.publish(topic, payload, qos, retain, packed).mid, what, wait=qos > 0
@@ -262,7 +247,6 @@ class MqttSession:
 
     def _fail(self, error: Exception) -> None:
         """Keep the first failure of our own thread for whoever calls next."""
-        _log.error("MQTT session with %s failed: %s", self._broker, error)
         with self._changed:
             self._failure = self._failure or error
             self._changed.notify_all()
@@ -357,7 +341,7 @@ class MqttSession:
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
         try:
-            incoming = _unpack(message)
+            incoming = unpack(message)
             for topic_filter, handler in list(self._handlers.items()):
                 if topic_matches_sub(topic_filter, incoming.topic):
                     handler(incoming)
@@ -369,37 +353,3 @@ def _without_delay(_client: Client, _userdata: object, connection: "SocketLike")
     """Send small packets at once: without it each acknowledged alert takes 44 ms (measured, 20 kB over TLS)."""
     if isinstance(connection, socket.socket):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _properties(packet_type: int) -> Properties:
-    """An empty set of MQTT 5 properties for that packet."""
-    return Properties(packet_type)  # type: ignore[no-untyped-call]  # paho leaves this one untyped
-
-
-def _pack(expiry_s: int | None, properties: Mapping[str, str]) -> Properties:
-    """MQTT's properties of a PUBLISH."""
-    packed = _properties(PacketTypes.PUBLISH)
-    if expiry_s is not None:
-        packed.MessageExpiryInterval = expiry_s
-    if _CONTENT_TYPE in properties:
-        packed.ContentType = properties[_CONTENT_TYPE]
-    pairs = [(name, value) for name, value in properties.items() if name != _CONTENT_TYPE]
-    if pairs:
-        packed.UserProperty = pairs
-    return packed
-
-
-def _unpack(message: MQTTMessage) -> Incoming:
-    """The message in our terms."""
-    packed = message.properties
-    properties = dict(getattr(packed, "UserProperty", []))
-    content_type = getattr(packed, "ContentType", None)
-    if content_type is not None:
-        properties[_CONTENT_TYPE] = content_type
-    return Incoming(
-        topic=message.topic,
-        payload=bytes(message.payload),
-        retained=message.retain,
-        properties=properties,
-        expiry_s=getattr(packed, "MessageExpiryInterval", None),
-    )

@@ -1,0 +1,165 @@
+"""`lfr-edge control-room`: make the key that alerts are sealed to; watch alerts as they come."""
+
+import argparse
+import contextlib
+import os
+import re
+import secrets
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lfr_edge.clock import SystemClock
+from lfr_edge.crypto import key_files
+from lfr_edge.crypto.sealed import SealIdentity
+from lfr_edge.crypto.signing import VerifyKey
+from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.messages.fields import IDENTIFIER
+
+if TYPE_CHECKING:
+    from lfr_edge.transport.mqtt import MqttSession
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="keygen|watch")
+    keygen = actions.add_parser("keygen", help="make the key that alerts are sealed to")
+    keygen.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="for control-room.key (keep) and .recipient (give)"
+    )
+
+    watch = actions.add_parser("watch", help="verify, open and print alerts as they come; acknowledges nothing")
+    watch.add_argument("--broker", required=True, metavar="HOST:PORT")
+    watch.add_argument("--ca", type=Path, required=True, metavar="FILE", help="the CA of the broker's certificate")
+    watch.add_argument("--cert", type=Path, required=True, metavar="FILE", help="this client's certificate")
+    watch.add_argument("--key", type=Path, required=True, metavar="FILE", help="and its private key")
+    watch.add_argument("--identity", type=Path, required=True, metavar="FILE", help="control-room.key of keygen")
+    watch.add_argument(
+        "--van-key", action="append", required=True, metavar="VAN=FILE", help="a van's public key; repeatable"
+    )
+    watch.add_argument("--force", metavar="ID", help="only this force's vans")
+    watch.add_argument("--json", action="store_true", help="one JSON object a line, without pictures")
+    watch.add_argument("--save", type=Path, metavar="DIR", help="keep each alert with its pictures in DIR/ID/")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked; watching ends with Ctrl-C and status 0."""
+    return _keygen(args.out) if args.action == "keygen" else _watch(args)
+
+
+def _keygen(folder: Path) -> int:
+    private, public = folder / "control-room.key", folder / "control-room.recipient"
+    for path in (private, public):
+        if path.exists():
+            raise ConfigError(
+                Reason.FILE_EXISTS, f"{path} already exists", fix="keys are never overwritten: choose another folder"
+            )
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            Reason.VALUE_INVALID, f"{folder} cannot be made: {error.strerror}", fix="choose another folder"
+        ) from error
+    identity = SealIdentity.generate()
+    identity.to_file(private)
+    key_files.write_new(public, f"{identity.recipient}\n".encode("ascii"), mode=key_files.PUBLIC)
+    print(f"{private}: opens alerts; keep it here\n{public}: give it to the watchlist office, for its orders")
+    return 0
+
+
+def _watch(args: argparse.Namespace) -> int:
+    # keygen needs neither the bus nor rich.
+    from rich.console import Console  # noqa: PLC0415
+
+    from lfr_edge.control_room import display, saving  # noqa: PLC0415
+    from lfr_edge.control_room.watch import ReceivedAlert, RefusedAlert, Watch  # noqa: PLC0415
+    from lfr_edge.transport.mqtt import MqttSession  # noqa: PLC0415
+    from lfr_edge.transport.tls import Broker, TlsFiles  # noqa: PLC0415
+
+    host, port = _address(args.broker)
+    broker = Broker(host, port, TlsFiles(args.ca, args.cert, args.key))
+    identity, van_keys, force = SealIdentity.from_file(args.identity), _van_keys(args.van_key), _force(args.force)
+    if args.save is not None:
+        saving.prepare(args.save)
+    terminal = Console(highlight=False)
+
+    def show(event: ReceivedAlert | RefusedAlert) -> None:
+        if args.save is not None and isinstance(event, ReceivedAlert):
+            saving.save(event, args.save)
+        if args.json:
+            print(display.json_line(event), flush=True)
+        else:
+            terminal.print(display.block(event))
+
+    watch = Watch(identity, van_keys, show, SystemClock())
+    # Any number of people may watch with one certificate: a client id used twice would throw the other one out.
+    with _until_interrupted(), MqttSession(broker, f"watch-{secrets.token_hex(6)}") as session:
+        watch.subscribe(session, force=force)
+        _say(f"watching alerts of {', '.join(sorted(van_keys))} at {broker}; Ctrl-C ends")
+        _follow(session)
+    _say(f"alerts: {watch.shown}, repeated: {watch.repeated}, refused: {watch.refused}")
+    return 0
+
+
+def _follow(session: "MqttSession") -> None:
+    """Say when the connection is lost and found again, until interrupted."""
+    connected = True
+    while True:
+        session.wait(1)
+        if session.connected is not connected:
+            connected = session.connected
+            _say("connected again" if connected else f"{session.problem}; trying again")
+
+
+@contextlib.contextmanager
+def _until_interrupted() -> Iterator[None]:
+    """Ctrl-C, SIGTERM, or a reader of our output that has left: all are a normal end."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    except BrokenPipeError:
+        # The interpreter flushes standard output once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _address(text: str) -> tuple[str, int]:
+    """HOST:PORT."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 1 << 16:
+        raise ConfigError(
+            Reason.VALUE_INVALID, f"--broker {text} is no address", fix="give HOST:PORT, such as broker.example:8883"
+        )
+    return host.strip("[]"), int(port)
+
+
+def _force(text: str | None) -> str | None:
+    """An id, or nothing: anything else would become part of a subscription."""
+    if text is not None and re.fullmatch(IDENTIFIER, text) is None:
+        raise ConfigError(Reason.VALUE_INVALID, f"--force {text} is no id", fix="use a-z, 0-9 and -")
+    return text
+
+
+def _van_keys(texts: Sequence[str]) -> dict[str, VerifyKey]:
+    """VAN=FILE, each van once."""
+    keys: dict[str, VerifyKey] = {}
+    for text in texts:
+        van, separator, path = text.partition("=")
+        if not separator or re.fullmatch(IDENTIFIER, van) is None or van in keys:
+            raise ConfigError(
+                Reason.VALUE_INVALID,
+                f"--van-key {text} does not name a van and its key",
+                fix="give VAN=FILE, each van once, such as van-1=van-1.pub",
+            )
+        keys[van] = VerifyKey.from_file(Path(path))
+    return keys
+
+
+def _say(text: str) -> None:
+    """To the person, not into the data."""
+    print(text, file=sys.stderr, flush=True)

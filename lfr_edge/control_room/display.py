@@ -1,0 +1,65 @@
+"""How an alert looks on a terminal and as a line of JSON. The acknowledgement's token is never part of it."""
+
+import json
+from datetime import timedelta
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.text import Text
+
+from lfr_edge.control_room.watch import ReceivedAlert, RefusedAlert
+from lfr_edge.messages.alert import Alert
+
+_COLOURS = {"red": "red", "amber": "yellow", "green": "green"}
+_NOT_PRINTED = {"sample", "reference", "context", "ack_token"}
+
+
+def block(event: ReceivedAlert | RefusedAlert) -> RenderableType:
+    """A few lines for a person. Everything from outside is plain text: nothing in it can style the terminal."""
+    if isinstance(event, RefusedAlert):
+        return Text(
+            f"{event.received_at:%H:%M:%S} UTC  REFUSED ({event.reason.value}): {event.message}", style="bold red"
+        )
+    alert = event.alert
+    age = _age(event.received_at - alert.captured_at)
+    when = f"captured {alert.captured_at:%Y-%m-%d %H:%M:%S} UTC, {age} ago"
+    lines = [
+        Text(f"entry {alert.entry}: {alert.category}", style="bold"),
+        Text(_comparison(alert)),
+        Text(f"{alert.place}, camera {alert.camera}, {when}"),
+        Text(f"van {alert.van}, order {alert.order}, alert {alert.id}", style="dim"),
+    ]
+    heading = f"{'HISTORICAL: ' if event.historical else ''}{alert.statement}, response {alert.response}"
+    colour = "white" if event.historical else _COLOURS[alert.response]
+    return Panel(Group(*lines), title=Text(heading, style="bold"), title_align="left", border_style=colour)
+
+
+def json_line(event: ReceivedAlert | RefusedAlert) -> str:
+    """One JSON object on one line, without pictures."""
+    return json.dumps(fields(event), ensure_ascii=False)
+
+
+def fields(event: ReceivedAlert | RefusedAlert) -> dict[str, object]:
+    """What `json_line` says, as a mapping: the alert's own fields, and what we found out about it."""
+    received_at = event.received_at.isoformat()
+    if isinstance(event, RefusedAlert):
+        return {"kind": "refused", "reason": event.reason.value, "message": event.message, "received_at": received_at}
+    own = event.alert.model_dump(mode="json", exclude=_NOT_PRINTED)
+    return {"kind": "alert", "historical": event.historical, "received_at": received_at, **own}
+
+
+def _comparison(alert: Alert) -> str:
+    """Score against threshold, and how clear it was of the next candidate."""
+    text = f"score {alert.score:.3f}, threshold {alert.threshold:.3f}, faces {alert.faces}"
+    if alert.margin is None:
+        return f"{text}, no other candidate"
+    return f"{text}, {alert.margin:.3f} ahead of {alert.runner_up or 'the next candidate'}"
+
+
+def _age(age: timedelta) -> str:
+    """Roughly how long, in the unit that matters; clocks that differ a little give zero."""
+    seconds = max(0.0, age.total_seconds())
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = int(seconds // 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

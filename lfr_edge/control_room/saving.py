@@ -1,0 +1,73 @@
+"""Keeping an alert's pictures in a directory: all of it or nothing, readable by the owner only.
+
+For demos and for looking closely; evidence is kept by the inbox, which this is not.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from lfr_edge.control_room.display import fields
+from lfr_edge.control_room.watch import ReceivedAlert
+from lfr_edge.errors import ConfigError, Reason
+
+
+def prepare(directory: Path) -> None:
+    """Make the directory, so that a mistake shows before the first alert."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot(directory, error) from error
+
+
+def save(received: ReceivedAlert, directory: Path) -> Path:
+    """Write `<alert id>/alert.json, sample.jpg, reference.jpg, context.jpg`; one that is there already stays."""
+    alert = received.alert
+    destination = directory / alert.id
+    files = {
+        "alert.json": (json.dumps(fields(received), ensure_ascii=False, indent=2) + "\n").encode(),
+        "sample.jpg": alert.sample,
+        "reference.jpg": alert.reference,
+        "context.jpg": alert.context,
+    }
+    try:
+        unfinished = Path(tempfile.mkdtemp(dir=directory, prefix=".unfinished-"))
+        try:
+            for name, content in files.items():
+                _write(unfinished / name, content)
+            if not destination.exists():
+                unfinished.rename(destination)
+                _sync(directory)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    except OSError as error:
+        raise _cannot(directory, error) from error
+    return destination
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A file on disk, not merely in a cache."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(directory: Path) -> None:
+    """Make a new name in the directory survive a power cut."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _cannot(directory: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        Reason.VALUE_INVALID,
+        f"alerts cannot be saved in {directory}: {error.strerror}",
+        fix="give a directory that you may write to, on a disk with room",
+    )

@@ -1,0 +1,222 @@
+"""The control room's watch over the real broker: genuine alerts appear, every kind of forgery is refused."""
+
+import json
+import queue
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from lfr_edge.clock import SystemClock
+from lfr_edge.control_room.watch import ReceivedAlert, RefusedAlert, Watch
+from lfr_edge.crypto.sealed import SealIdentity, seal
+from lfr_edge.crypto.signing import Purpose, SigningKey, sign
+from lfr_edge.errors import Reason
+from lfr_edge.messages.alert import Alert, SealedAlert, sign_and_seal
+from lfr_edge.messages.examples import ALERT, JPEG
+from lfr_edge.messages.ids import uuid7
+from lfr_edge.transport.alerts import publish_alert
+from lfr_edge.transport.local_broker import LocalBroker
+from lfr_edge.transport.mqtt import MqttSession
+
+COMMAND = [sys.executable, "-c", "from lfr_edge.cli.main import main; raise SystemExit(main())", "control-room"]
+
+
+@dataclass
+class Scene:
+    """A broker, a van that may publish, a control room that watches."""
+
+    broker: LocalBroker
+    van: MqttSession
+    van_key: SigningKey
+    room: SealIdentity
+    watch: Watch
+    events: "queue.Queue[ReceivedAlert | RefusedAlert]"
+
+    def alert(self) -> Alert:
+        now = datetime.now(timezone.utc)
+        fresh = {"id": uuid7(), "recipients": (self.room.recipient,), "captured_at": now, "decided_at": now}
+        return Alert(**(dict(ALERT) | fresh))
+
+    def sealed(self) -> SealedAlert:
+        alert = self.alert()
+        return sign_and_seal(alert, self.van_key, alert.recipients)
+
+    def outcome(self, sealed: SealedAlert) -> ReceivedAlert | RefusedAlert:
+        publish_alert(self.van, sealed, expiry_s=60)
+        return self.events.get(timeout=5)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    van_key, room = SigningKey.generate(), SealIdentity.generate()
+    events: queue.Queue[ReceivedAlert | RefusedAlert] = queue.Queue()
+    watch = Watch(room, {"van-1": van_key.public}, events.put, SystemClock())
+    (tmp_path / "broker").mkdir()
+    with (
+        LocalBroker(tmp_path / "broker", force="example", vans=("van-1", "van-2")) as broker,
+        MqttSession(broker.broker("van-1"), "van-1") as van,
+        MqttSession(broker.broker("control-room"), "control-room") as session,
+    ):
+        watch.subscribe(session, force="example")
+        yield Scene(broker, van, van_key, room, watch, events)
+
+
+def _reason(outcome: ReceivedAlert | RefusedAlert) -> Reason:
+    assert isinstance(outcome, RefusedAlert)
+    return outcome.reason
+
+
+def test_a_genuine_alert_comes_through_and_a_second_delivery_is_not_shown(scene: Scene) -> None:
+    sealed = scene.sealed()
+    outcome = scene.outcome(sealed)
+    assert isinstance(outcome, ReceivedAlert)
+    assert outcome.alert.id == sealed.id
+    assert not outcome.historical
+    publish_alert(scene.van, sealed, expiry_s=60)
+    following = scene.outcome(scene.sealed())
+    assert isinstance(following, ReceivedAlert)
+    assert (scene.watch.shown, scene.watch.repeated, scene.watch.refused) == (2, 1, 0)
+
+
+def test_an_alert_without_the_vans_signature_is_refused(scene: Scene) -> None:
+    unsigned = sign(scene.alert().to_json(), Purpose.ALERT, [])
+    forged = replace(scene.sealed(), ciphertext=seal(unsigned, [scene.room.recipient]))
+    assert _reason(scene.outcome(forged)) is Reason.SIGNER_UNKNOWN
+
+
+def test_an_alert_signed_by_somebody_else_is_refused(scene: Scene) -> None:
+    alert = scene.alert()
+    assert (
+        _reason(scene.outcome(sign_and_seal(alert, SigningKey.generate(), alert.recipients))) is Reason.SIGNER_UNKNOWN
+    )
+
+
+def test_an_alert_replayed_under_another_id_is_refused(scene: Scene) -> None:
+    sealed = scene.sealed()
+    assert isinstance(scene.outcome(sealed), ReceivedAlert)
+    assert _reason(scene.outcome(replace(sealed, id=uuid7()))) is Reason.OUTER_INNER_DIFFER
+
+
+def test_an_alert_of_another_order_than_it_says_outside_is_refused(scene: Scene) -> None:
+    assert _reason(scene.outcome(replace(scene.sealed(), order="another"))) is Reason.OUTER_INNER_DIFFER
+
+
+def test_an_alert_for_another_control_room_is_refused(scene: Scene) -> None:
+    alert = Alert(**(dict(scene.alert()) | {"recipients": (SealIdentity.generate().recipient,)}))
+    assert _reason(scene.outcome(sign_and_seal(alert, scene.van_key, alert.recipients))) is Reason.DECRYPTION_FAILED
+
+
+def test_another_van_that_passes_an_alert_on_as_its_own_is_refused(scene: Scene) -> None:
+    sealed = scene.sealed()
+    with MqttSession(scene.broker.broker("van-2"), "van-2") as other:
+        publish_alert(other, replace(sealed, van="van-2"), expiry_s=60)
+        assert _reason(scene.events.get(timeout=5)) is Reason.SIGNER_UNKNOWN
+
+
+@pytest.fixture
+def arguments(scene: Scene, tmp_path: Path) -> list[str]:
+    """The command line of a watch in this scene."""
+    scene.room.to_file(tmp_path / "room.key")
+    scene.van_key.public.to_file(tmp_path / "van-1.pub")
+    files = scene.broker.client_files("control-room")
+    where = ["--broker", f"127.0.0.1:{scene.broker.port}", "--ca", str(files.ca), "--cert", str(files.cert)]
+    who = ["--key", str(files.key), "--identity", str(tmp_path / "room.key")]
+    return ["watch", *where, *who, "--van-key", f"van-1={tmp_path / 'van-1.pub'}"]
+
+
+def _started(arguments: list[str]) -> "subprocess.Popen[str]":
+    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert "watching alerts of van-1" in process.stderr.readline()
+    return process
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_prints_json_saves_pictures_and_ends_in_good_order(
+    scene: Scene, arguments: list[str], tmp_path: Path, ending: signal.Signals
+) -> None:
+    process = _started([*arguments, "--json", "--save", str(tmp_path / "alerts")])
+    with process:
+        sealed = scene.sealed()
+        publish_alert(scene.van, sealed, expiry_s=60)
+        publish_alert(scene.van, replace(sealed, id=uuid7()), expiry_s=60)
+        assert process.stdout is not None
+        shown, refused = json.loads(process.stdout.readline()), json.loads(process.stdout.readline())
+        process.send_signal(ending)
+        rest, errors = process.communicate(timeout=10)
+    assert (shown["kind"], shown["id"], shown["historical"]) == ("alert", sealed.id, False)
+    assert (refused["kind"], refused["reason"]) == ("refused", "outer-inner-differ")
+    assert (tmp_path / "alerts" / sealed.id / "reference.jpg").read_bytes() == JPEG
+    assert (process.returncode, rest) == (0, "")
+    assert errors == "alerts: 1, repeated: 0, refused: 1\n"
+
+
+def test_the_command_prints_a_block_for_people(scene: Scene, arguments: list[str]) -> None:
+    process = _started(arguments)
+    with process:
+        publish_alert(scene.van, scene.sealed(), expiry_s=60)
+        assert process.stdout is not None
+        assert "possible match, response red" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    assert process.returncode == 0
+
+
+def test_the_command_ends_quietly_when_nobody_reads_it_any_more(scene: Scene, arguments: list[str]) -> None:
+    process = _started([*arguments, "--json"])
+    with process:
+        assert process.stdout is not None
+        process.stdout.close()
+        publish_alert(scene.van, scene.sealed(), expiry_s=60)
+        assert process.wait(timeout=10) == 0
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--broker", "127.0.0.1", "no address"),
+        ("--broker", "127.0.0.1:99999", "no address"),
+        ("--broker", "127.0.0.1:1", "nothing listens at 127.0.0.1:1"),
+        ("--identity", "absent.key", "absent.key"),
+        ("--ca", "absent.pem", "absent.pem"),
+        ("--van-key", "van-1", "VAN=FILE"),
+        ("--van-key", "van-1=absent.pub", "absent.pub"),
+        ("--force", "+/#", "is no id"),
+        ("--save", "/dev/null/alerts", "/dev/null/alerts"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_clear_error(
+    arguments: list[str], option: str, value: str, expected: str
+) -> None:
+    if option in arguments:
+        arguments[arguments.index(option) + 1] = value
+    else:
+        arguments += [option, value]
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert "fix:" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_keygen_makes_a_pair_once(tmp_path: Path) -> None:
+    command = [*COMMAND, "keygen", "--out", str(tmp_path / "keys")]
+    subprocess.run(command, check=True, capture_output=True)
+    private, public = tmp_path / "keys" / "control-room.key", tmp_path / "keys" / "control-room.recipient"
+    assert SealIdentity.from_file(private).recipient == public.read_text().strip()
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    before = private.read_bytes()
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 2
+    assert "already exists" in again.stderr
+    assert private.read_bytes() == before
