@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.live import Live
 
+from lfr_edge.cli.demo_page import page
 from lfr_edge.cli.demo_scene import (
     CONTROL_ROOM,
     FORCE,
@@ -28,7 +29,6 @@ from lfr_edge.cli.demo_scene import (
     set_the_scene,
     write_config,
 )
-from lfr_edge.cli.demo_page import page
 from lfr_edge.cli.demo_show import Outcome, closing_table, live_view
 from lfr_edge.clock import SystemClock
 from lfr_edge.control_room.watch import ReceivedAlert, RefusedAlert, Watch

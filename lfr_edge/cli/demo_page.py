@@ -33,7 +33,8 @@ img {{ height: 14rem; border-radius: .2rem; background: #eee; }} figcaption {{ f
 <body>
 <h1>Possible matches for a person to decide on</h1>
 <p>Engine set {html.escape(outcome.engine_set)}, ended {ended_at:%Y-%m-%d %H:%M:%S} UTC.
-Expected and missed: {html.escape(missed)}. A score never decides: officers compare the pictures and confirm the identity.
+Expected and missed: {html.escape(missed)}.
+A score never decides: officers compare the pictures and confirm the identity.
 Outside the matched person's box, the scene is obscured beyond recovery before it leaves the van's memory.</p>
 {rows}
 </body>
