@@ -1,8 +1,10 @@
 """A face turned, scaled and cut out so that its landmarks lie where the embedder's template wants them.
 
-Pixels and everything derived from them stay in leases of the arena that the caller gives: every operation writes with
-`out=` and no operation changes dtype on the way (numpy would do so in heap memory of its own). This is also the
-reference for the GPU kernel. Which template, size and channel order: the engine set's manifest.
+Pixels and everything derived from them stay in leases of the arena that the caller gives. Besides `out=` that takes
+care with operands: where they are not of one dtype, one shape and contiguous, numpy's ufuncs take heap buffers of their
+own (measured: 8192 elements each, numpy 1.26 and 2.4). So `np.copyto` converts and broadcasts, which needs none, and
+ufuncs see equal planes. This is also the reference for the GPU kernel. Which template, size and channel order: the
+engine set's manifest.
 """
 
 import math
@@ -85,8 +87,10 @@ def _locate(inverse: tuple[float, ...], shape: tuple[int, ...], places: NDArray[
     _, height, width = places.shape
     for axis, (per_column, per_row, shift) in enumerate((inverse[:3], inverse[3:])):
         place, corner, near, far = places[axis], places[2 + axis], places[4 + 2 * axis], places[5 + 2 * axis]
-        np.multiply(_RAMP[:height, None], per_row, out=near)
-        np.multiply(_RAMP[:width], per_column, out=place)
+        np.copyto(near, _RAMP[:height, None])
+        np.multiply(near, per_row, out=near)
+        np.copyto(place, _RAMP[:width])
+        np.multiply(place, per_column, out=place)
         np.add(place, near, out=place)
         np.add(place, shift, out=place)
         np.floor(place, out=corner)
@@ -125,7 +129,8 @@ def _interpolate(
         np.take(run, index.reshape(-1), axis=0, out=gathered, mode="clip")  # "raise" would buffer the result
         np.copyto(part, gathered.T)
         np.multiply(along, down, out=weight)
-        np.multiply(part, weight.reshape(-1), out=part)
+        for channel in part:
+            np.multiply(channel, weight.reshape(-1), out=channel)
         np.add(total, part, out=total)
 
 

@@ -6,6 +6,7 @@ landmarks in one place, outside the picture) are no detection, never an error. R
 (`inference`), and so is the choice of thresholds (the engine set's manifest).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,6 +21,7 @@ _YUNET_STRIDES_PX = (8, 16, 32)
 _CENTERFACE_STRIDE_PX = 4
 # Candidates per output plane that go on to suppression: fifty faces raise a few hundred; noise could raise all.
 _MOST_CANDIDATES = 500
+_PLACES_AT_ONCE = 2048
 _LEAST_SIDE_PX = 1.0  # of a box inside the picture, and between the eyes: less cannot be aligned
 
 # One row per candidate: box, five landmarks (x, y), confidence.
@@ -42,7 +44,7 @@ class Detection:
     def inter_eye_px(self) -> float:
         """Distance between the two eye points."""
         (left_x, left_y), (right_x, right_y) = self.landmarks_px[:2].tolist()
-        return float(np.hypot(right_x - left_x, right_y - left_y))
+        return math.hypot(right_x - left_x, right_y - left_y)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +133,16 @@ def _padded(side_px: int) -> int:
 
 def _most_confident(confidence: _Plane, least: float) -> NDArray[np.intp]:
     """Places of at least that confidence, no more than `_MOST_CANDIDATES`."""
-    places = np.flatnonzero(confidence >= least)
+    # Piece by piece: comparing at once would put a map of the whole plane on the heap.
+    found: list[int] = []
+    for start in range(0, confidence.size, _PLACES_AT_ONCE):
+        piece = confidence[start : start + _PLACES_AT_ONCE]
+        if not piece.max() < least:  # NaN is not less
+            found.extend((np.flatnonzero(piece >= least) + start).tolist())
+    places = np.fromiter(found, np.intp, len(found))
     if places.size <= _MOST_CANDIDATES:
         return places
-    cut = places.size - _MOST_CANDIDATES
-    return np.take(places, np.argpartition(np.take(confidence, places), cut)[cut:])
+    return np.take(places, np.argpartition(np.take(confidence, places), -_MOST_CANDIDATES)[-_MOST_CANDIDATES:])
 
 
 def _possible(rows: _Rows, limits: DecodeLimits) -> _Rows:

@@ -40,18 +40,19 @@ def obscure_outside(pixels: NDArray[np.uint8], keep: Box, others: Sequence[Box],
     for box in others:
         rows, columns = _covered(grown(box, _MARGIN), height, width, whole_if_unknown=True)
         pixels[rows, columns] = GREY
-    least_px = max([height / _BLOCKS_PER_HEIGHT, *(max(box.width, box.height) for box in others if _is_known(box))])
+    least_px = max(
+        [1.0, height / _BLOCKS_PER_HEIGHT, *(max(box.width, box.height) for box in others if _is_known(box))]
+    )
     row_edges, column_edges = _edges(height, least_px), _edges(width, least_px)
     kept = _covered(keep, height, width, whole_if_unknown=False)
     with (
         arena.lease(WORKSPACE, (_ROWS_AT_ONCE, width, 3), np.float32) as chunk,
-        arena.lease(WORKSPACE, (2, width, 3), np.float32) as sums,
-        arena.lease(WORKSPACE, (len(column_edges), 3), np.float32) as colours,
+        arena.lease(WORKSPACE, (2, 3, width), np.float32) as sums,
         arena.lease(WORKSPACE, (width, 3), np.uint8) as line,
     ):
         for top, bottom in itertools.pairwise(row_edges):
             _sum_rows(pixels[top:bottom], chunk.array, sums.array)
-            _colour_line(sums.array[0], column_edges, bottom - top, colours.array, line.array)
+            _colour_line(sums.array[1], column_edges, bottom - top, line.array)
             _paint_outside(pixels, (top, bottom), kept, line.array)
 
 
@@ -75,28 +76,23 @@ def _edges(length: int, least_px: float) -> list[int]:
 
 
 def _sum_rows(band: NDArray[np.uint8], chunk: NDArray[np.float32], sums: NDArray[np.float32]) -> None:
-    """Add up the rows of the band into `sums[0]`."""
-    total, part = sums
+    """Add up the rows of the band into `sums[1]`, a plane per channel."""
+    # Row by row, and planes for the blocks: a reduction along an axis takes heap buffers.
+    total = sums[0].reshape(-1)
     total.fill(0)
     for top in range(0, len(band), _ROWS_AT_ONCE):
         rows = band[top : top + _ROWS_AT_ONCE]
         np.copyto(chunk[: len(rows)], rows)
-        np.add.reduce(chunk[: len(rows)], axis=0, out=part)
-        np.add(total, part, out=total)
+        for row in chunk[: len(rows)]:
+            np.add(total, row.reshape(-1), out=total)
+    np.copyto(sums[1], total.reshape(-1, 3).T)
 
 
-def _colour_line(
-    sums: NDArray[np.float32],
-    edges: list[int],
-    rows: int,
-    colours: NDArray[np.float32],
-    line: NDArray[np.uint8],
-) -> None:
-    """Fill one line with the mean colour of each block."""
-    for index, (left, right) in enumerate(itertools.pairwise(edges)):
-        np.add.reduce(sums[left:right], axis=0, out=colours[index])
-        np.multiply(colours[index], 1 / (rows * (right - left)), out=colours[index])
-        np.copyto(line[left:right], colours[index], casting="unsafe")
+def _colour_line(sums: NDArray[np.float32], edges: list[int], rows: int, line: NDArray[np.uint8]) -> None:
+    """Fill one line (W, 3) with the mean colour of each block."""
+    for left, right in itertools.pairwise(edges):
+        for channel, plane in enumerate(sums):
+            line[left:right, channel].fill(int(np.add.reduce(plane[left:right])) // (rows * (right - left)))
 
 
 def _paint_outside(

@@ -2,9 +2,11 @@
 
 Theory of operation. Every track predicts its place at constant velocity. Pairs of a track and a detection that are
 near enough are taken by cost, cheapest first. What is left over among the detections is a track to be; it is reported
-once it was seen `confirm_after` times, so that a single false detection never is one. A track that is not seen coasts
-for `lost_after_s`; none lives longer than `longest_s`, then its person goes on as a new track (the retention table's
-row `track`). Distances are in face sizes and times in seconds, so that nothing depends on the frame rate.
+once it was seen `confirm_after` times, so that a single false detection never is one. Where one detection is left for
+two tracks that it fits almost alike, one person hides the other: it moves the track that it fits best, but it is not
+reported, so that nobody's features are fused with somebody else's face. A track that is not seen coasts for
+`lost_after_s`; none lives longer than `longest_s`, then its person goes on as a new track (the retention table's row
+`track`). Distances are in face sizes and times in seconds, so that nothing depends on the frame rate.
 """
 
 import math
@@ -22,7 +24,8 @@ _REACH_NEW_PER_S = 15.0  # face sizes per second while the velocity is unknown
 _REACH_KNOWN_PER_S = 2.0  # the same once it is known
 _LARGEST_SCALE_CHANGE = 1.8  # between two sightings
 _VELOCITY_SETTLES_S = 0.12  # time constant of the velocity estimate
-_COST_OF_ABSENCE_PER_S = 0.5  # who was seen just now is preferred to who has been hidden
+_CONTESTED = 0.4  # cost; two faces that are both detected are no nearer than this (suppression at an overlap of .45)
+_COST_OF_ABSENCE_PER_S = 0.1  # who was seen just now is preferred to who has been hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,10 @@ class Tracker:
         ended = self.expire(now_ns)
         matched = []
         free = set(range(len(detections)))
-        for track, index in self._pairs(detections, now_ns):
+        for track, index, contested in self._pairs(detections, now_ns):
             free.discard(index)
             track.see(detections[index].box_px, now_ns)
-            if track.sightings >= self._limits.confirm_after:
+            if self._is_confirmed(track) and not contested:
                 track.is_reported = True
                 matched.append((track.track_id, detections[index]))
         self._tracks.extend(_Track(self._next_id(), detections[index].box_px, now_ns) for index in sorted(free))
@@ -81,19 +84,29 @@ class Tracker:
                 track.begin_again(self._next_id(), now_ns)
         return ended
 
-    def _pairs(self, detections: Sequence[Detection], now_ns: int) -> list[tuple["_Track", int]]:
-        """Tracks and the detections they go on with, cheapest pair first."""
-        costs = [
+    def _pairs(self, detections: Sequence[Detection], now_ns: int) -> list[tuple["_Track", int, bool]]:
+        """Tracks, the detections they go on with, cheapest pair first, and whether another track contests that."""
+        costs = sorted(
             (cost, place, index)
             for place, track in enumerate(self._tracks)
             for index, detection in enumerate(detections)
             if (cost := track.cost(detection.box_px, now_ns)) is not None
-        ]
+        )
         pairs: dict[int, int] = {}
-        for _, place, index in sorted(costs):
-            if place not in pairs and index not in pairs.values():
+        limits: dict[int, float] = {}  # by detection: up to which cost it is contested
+        for cost, place, index in costs:
+            if place not in pairs and index not in limits:
                 pairs[place] = index
-        return [(self._tracks[place], index) for place, index in pairs.items()]
+                limits[index] = cost + _CONTESTED
+        contested = {
+            index
+            for cost, place, index in costs
+            if place not in pairs and cost < limits[index] and self._is_confirmed(self._tracks[place])
+        }
+        return [(self._tracks[place], index, index in contested) for place, index in pairs.items()]
+
+    def _is_confirmed(self, track: "_Track") -> bool:
+        return track.sightings >= self._limits.confirm_after
 
     def _next_id(self) -> int:
         self._last_id += 1
