@@ -70,6 +70,7 @@ def write_watchlist(
         raise ConfigError(
             Reason.DEPENDENCY_MISSING, "the package safetensors is missing", fix="install lfr-edge[office]"
         ) from missing
+    _check_ids(entries)
     _check_grouping(entry_of_template, entries)
     _check_rows(templates)
     metadata = _Metadata(format=_FORMAT, contract=contract, entries=_ENTRIES.dump_json(entries).decode())
@@ -194,9 +195,13 @@ def _entries_of(untrusted_json: str) -> tuple[Entry, ...]:
         entries = _ENTRIES.validate_json(untrusted_json)
     except ValidationError as refused:
         raise _malformed("its entries break the format") from refused
+    _check_ids(entries)
+    return entries
+
+
+def _check_ids(entries: tuple[Entry, ...]) -> None:
     if len({entry.id for entry in entries}) != len(entries):
         raise _malformed("two entries have one id")
-    return entries
 
 
 def _check_layout(header: _Header) -> bool:

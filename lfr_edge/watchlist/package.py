@@ -18,7 +18,6 @@ from tempfile import NamedTemporaryFile
 from typing import BinaryIO, cast
 
 from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
-from lfr_edge.messages.order import Order
 from lfr_edge.watchlist.pictures import PictureStore
 from lfr_edge.watchlist.span import Span
 
@@ -45,14 +44,6 @@ class Package:
     def watchlist(self) -> BinaryIO:
         """A reader of the sealed watchlist, from its beginning."""
         return cast(BinaryIO, Span(self._file, *self._watchlist))  # it only reads, and nobody here asks for more
-
-    def check(self, order: Order) -> None:
-        """Raise UntrustedInputError unless list and pictures are the ones that the (verified) order was signed with."""
-        expected = {_WATCHLIST: order.watchlist_sha256, _PICTURES: order.pictures_sha256}
-        found = {_WATCHLIST: self.watchlist_sha256, _PICTURES: self.pictures_sha256}
-        wrong = [name for name in expected if expected[name] != found[name]]
-        if wrong:
-            raise _refused(Reason.DIGEST_MISMATCH, f"{' and '.join(wrong)} of order {order.id} were exchanged")
 
     def close(self) -> None:
         """Close the file."""

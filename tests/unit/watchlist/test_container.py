@@ -249,6 +249,8 @@ def test_the_office_cannot_write_what_the_van_would_refuse(
     for bad_rows, owners in ((rows * 2, [0, 1]), (rows, [0, 0]), (rows, [1, 0])):
         with pytest.raises(UntrustedInputError):
             write_watchlist((make_entry(0), make_entry(1)), bad_rows, np.array(owners, np.int32), contract=contract)
+    with pytest.raises(UntrustedInputError, match="one id"):
+        write_watchlist((make_entry(0), make_entry(0)), rows, np.array([0, 1], np.int32), contract=contract)
 
 
 @FUZZ

@@ -1,0 +1,102 @@
+"""`ORDER.toml`: what the authorising officer decides. The rest of an order is filled in here and by `seal`."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.inference.manifest import EngineSet
+from lfr_edge.messages.order import Order
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+UNSEALED = "0" * 64
+"""Stands for a member's digest in an order whose package is not made yet."""
+
+_FILLED_IN = ("version", "watchlist_sha256", "pictures_sha256", "contract", "engine_sets", "recipients")
+
+
+def read_order(
+    path: Path, engine_set: EngineSet, *, van_recipients: Mapping[str, str], recipients: Sequence[str]
+) -> Order:
+    """The order for a list of this engine set, without its package's digests. ConfigError names every wrong key.
+
+    `van_recipients` maps van ids to their deployment keys; `recipients` are the control rooms' keys.
+    """
+    fields = _read_toml(path)
+    _check_keys(path, fields)
+    fields |= {
+        "vans": _with_recipients(path, fields.get("vans"), van_recipients),
+        "contract": engine_set.contract,
+        "engine_sets": [engine_set.digest],
+        "recipients": list(recipients),
+        "watchlist_sha256": UNSEALED,
+        "pictures_sha256": UNSEALED,
+    }
+    try:
+        # Through JSON, because strict validation then takes an array for a tuple and still nothing else.
+        return Order.model_validate_json(json.dumps(fields, default=_iso))
+    except (ValidationError, TypeError) as error:
+        raise _malformed(path, _complaints(error)) from error
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        fields: dict[str, object] = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            Reason.FILE_MISSING, f"{path} cannot be read: {error.strerror}", fix="check the path"
+        ) from error
+    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
+        raise _malformed(path, str(error)) from error
+    return fields
+
+
+def _check_keys(path: Path, fields: Mapping[str, object]) -> None:
+    filled_in = [key for key in fields if key in _FILLED_IN]
+    unknown = [key for key in fields if key not in Order.model_fields]
+    if filled_in:
+        raise _malformed(path, f"{', '.join(filled_in)}: filled in by sealing", fix="take the key(s) out")
+    if unknown:
+        known = ", ".join(key for key in Order.model_fields if key not in _FILLED_IN)
+        raise _malformed(path, f"{', '.join(unknown)}: no such key", fix=f"correct or remove it; there are {known}")
+
+
+def _with_recipients(path: Path, vans: object, van_recipients: Mapping[str, str]) -> list[dict[str, object]]:
+    if not isinstance(vans, list) or not all(isinstance(van, dict) and "id" in van for van in vans):
+        raise _malformed(
+            path, "vans: missing or without id", fix='write [[vans]] with id = "..." and cameras = ["..."]'
+        )
+    named = {str(van["id"]) for van in vans}
+    if named != set(van_recipients):
+        differing = ", ".join(sorted(named ^ set(van_recipients)))
+        raise ConfigError(
+            Reason.VALUE_INVALID,
+            f"{path} and --van-recipient name different vans: {differing}",
+            fix="give one --van-recipient VAN=age1... for each of the order's [[vans]]",
+        )
+    return [{**van, "recipient": van_recipients[str(van["id"])]} for van in vans]
+
+
+def _iso(value: object) -> str:
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    raise TypeError(f"{value!r} has no place in an order")
+
+
+def _complaints(error: ValidationError | TypeError) -> str:
+    if isinstance(error, TypeError):
+        return str(error)
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'the order'}: {fault['msg'].lower()}" for fault in faults)
+
+
+def _malformed(path: Path, what: str, *, fix: str = "correct the key(s); docs/office.md has an example") -> ConfigError:
+    return ConfigError(Reason.FILE_MALFORMED, f"{path}: {what}", fix=fix)

@@ -1,0 +1,245 @@
+"""The office's commands as a clerk types them, with real models and the synthetic custody photos."""
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from lfr_edge.biometrics.arena import Arena
+from lfr_edge.cli.main import main
+from lfr_edge.crypto.sealed import SealIdentity
+from lfr_edge.crypto.signing import VerifyKey
+from lfr_edge.inference.manifest import load_engine_set
+from lfr_edge.messages.order import open_order
+from lfr_edge.watchlist.container import read_watchlist
+from lfr_edge.watchlist.package import open_package
+
+SET = "yunet-mobilefacenet"
+COLUMNS = ("id", "photo", "category", "response", "legal_basis", "source", "captured")
+ORDER = """
+id = "harbour-2026-06-01"
+purpose = "find people wanted on warrant"
+legal_basis = "common law; PACE 1984"
+place = "Harbour Street"
+authorising_officer = "Supt A. Example"
+force = "example"
+not_before = 2026-06-01T09:00:00Z
+not_after = 2026-06-01T17:00:00Z
+threshold = 0.55
+margin = 0.05
+confirmation = 2
+cooldown_s = 300
+notice_url = "https://example.org/notice"
+demo = false
+
+[[vans]]
+id = "van-1"
+cameras = ["front"]
+"""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A clerk's desk: photos, models, and room for what the commands make."""
+
+    photos: Path
+    store: Path
+    folder: Path
+
+    def write_list(self, photos: dict[str, str]) -> Path:
+        path = self.folder / "list.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            for entry, photo in photos.items():
+                writer.writerow((entry, photo, "wanted", "red", "PACE s.64A", "custody", "2025-03-01"))
+        return path
+
+    def enrol(self, listing: Path, photos: Path | None = None) -> int:
+        arguments = ["--photos", str(photos or self.photos), "--list", str(listing), "--engine-set", SET]
+        return main(["office", "enrol", *arguments, "--store", str(self.store), "--out", str(self.folder / "work")])
+
+
+@pytest.fixture(scope="module")
+def store(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    assert main(["engines", "--store", str(folder), "fetch", SET, "--from", str(shared / "models")]) == 0
+    return folder
+
+
+@pytest.fixture
+def desk(shared: Path, store: Path, tmp_path: Path) -> Desk:
+    return Desk(shared / "media" / "synthetic" / "custody", store, tmp_path)
+
+
+@pytest.fixture
+def package(desk: Desk) -> tuple[Path, Path]:
+    """Package and van identity, made by the commands alone."""
+    listing = desk.write_list({photo.stem: photo.name for photo in desk.photos.glob("*.jpg")})
+    assert desk.enrol(listing) == 0
+    assert main(["office", "keygen", "--out", str(desk.folder / "keys")]) == 0
+    van = SealIdentity.generate()
+    van.to_file(desk.folder / "van.age")
+    (desk.folder / "order.toml").write_text(ORDER, "utf-8")
+    out = desk.folder / "harbour.lfrd"
+    arguments = ["--order", str(desk.folder / "order.toml"), "--key", str(desk.folder / "keys" / "order.key")]
+    arguments += ["--van-recipient", f"van-1={van.recipient}", "--recipient", SealIdentity.generate().recipient]
+    assert main(["office", "seal", str(desk.folder / "work"), *arguments, "--out", str(out)]) == 0
+    return out, desk.folder / "van.age"
+
+
+def test_custody_photos_become_a_package_that_the_van_searches(
+    capsys: pytest.CaptureFixture[str], desk: Desk, package: tuple[Path, Path]
+) -> None:
+    shown = capsys.readouterr().out
+    path, identity = package
+    engine_set = load_engine_set(SET)
+    arena = Arena(1 << 20)
+    with open_package(path) as opened:
+        order = open_order(opened.order, [VerifyKey.from_file(desk.folder / "keys" / "order.pub")])
+        watchlist = read_watchlist(
+            opened.watchlist(),
+            SealIdentity.from_file(identity),
+            arena,
+            contract=engine_set.contract,
+            dimension=engine_set.dimension,
+        )
+        assert len(watchlist) == 28
+        assert all(opened.pictures.open(entry).startswith(b"\xff\xd8\xff") for entry in watchlist.entries)
+        templates = np.load(desk.folder / "work" / "templates.npy")
+        scores = np.empty(28, np.float32)
+        for row, entry in zip(templates, watchlist.entries, strict=True):
+            first, second = watchlist.search(row, scores=scores)
+            assert first.entry == entry
+            assert second is not None
+            assert second.score < 0.6
+        watchlist.wipe()
+    for said in (order.id, order.watchlist_sha256, order.pictures_sha256, order.contract, "09:00 to 2026-06-01 17:00"):
+        assert said in shown
+    assert re.search(r"entries +28\n", shown)
+    assert "look-alikes: P74 and P46" in shown or "look-alikes: P46 and P74" in shown
+
+
+def test_twice_the_same_person_is_a_look_alike(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    assert desk.enrol(desk.write_list({"one": "P03.jpg", "two": "P03.jpg", "other": "P33.jpg"})) == 0
+    assert re.search(r"look-alikes: one and two score 1\.000", capsys.readouterr().out)
+
+
+def test_bad_photos_are_all_named_and_nothing_is_written(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = desk.folder / "photos"
+    photos.mkdir()
+    one, other = (Pillow.open(desk.photos / name) for name in ("P03.jpg", "P33.jpg"))
+    two = Pillow.new("RGB", (800, 500))
+    two.paste(one, (0, 0))
+    two.paste(other, (400, 0))
+    two.save(photos / "two.jpg")
+    Pillow.new("RGB", (400, 500), (90, 120, 150)).save(photos / "none.png")
+    small = Pillow.new("RGB", (640, 500), (90, 120, 150))
+    small.paste(one.resize((80, 100)), (280, 200))
+    small.save(photos / "small.jpg")
+    (photos / "film.jpg").write_bytes(b"\0\0\0\x18ftypmp42" * 100)
+    one.save(photos / "good.webp")
+    names = ("two.jpg", "none.png", "small.jpg", "film.jpg", "absent.jpg", "good.webp")
+    listing = desk.write_list({name.partition(".")[0]: name for name in names})
+    assert desk.enrol(listing, photos) == 2
+    shown = capsys.readouterr()
+    assert re.search(
+        r"list\.csv: line 2: two \(two\.jpg\): 2 faces were found \(\d+x\d+, \d+x\d+ px\); crop", shown.err
+    )
+    assert re.search(r"line 3: none \(none\.png\): no face was found", shown.err)
+    assert re.search(r"line 4: small \(small\.jpg\): the face is too small \(1\d px between the eyes", shown.err)
+    assert re.search(r"line 5: film \(film\.jpg\): it is not a JPEG, PNG or WebP", shown.err)
+    assert re.search(r"line 6: absent \(absent\.jpg\): there is no such photo", shown.err)
+    assert "good" not in shown.err
+    assert "5 problem(s); nothing was written" in shown.err
+    assert "Traceback" not in shown.err
+    assert sorted(path.name for path in desk.folder.iterdir()) == ["list.csv", "photos"]
+
+
+def test_a_threshold_below_the_floor_is_one_clear_error(
+    desk: Desk, package: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (desk.folder / "order.toml").write_text(ORDER.replace("0.55", "0.4"), "utf-8")
+    key = SealIdentity.generate().recipient
+    arguments = ["--order", str(desk.folder / "order.toml"), "--key", str(desk.folder / "keys" / "order.key")]
+    arguments += ["--van-recipient", f"van-1={key}", "--recipient", key, "--out", str(desk.folder / "low.lfrd")]
+    capsys.readouterr()
+    assert main(["office", "seal", str(desk.folder / "work"), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert "threshold 0.4 is below the floor 0.497" in error
+    assert "fix: raise threshold in the order; 0.52 is recommended" in error
+    assert not (desk.folder / "low.lfrd").exists()
+    assert package[0].exists()
+
+
+# Opens the package, then looks for every template in all of its own readable memory. Whole rows' worth of bytes cannot
+# be in the script or its source, so each place found is a copy that decryption left.
+_SCAN = """
+import re, sys
+from pathlib import Path
+import numpy as np
+from lfr_edge.biometrics.arena import Arena
+from lfr_edge.crypto.sealed import SealIdentity
+from lfr_edge.inference.manifest import load_engine_set
+from lfr_edge.watchlist.container import read_watchlist
+from lfr_edge.watchlist.package import open_package
+
+package, identity, leak = sys.argv[1:]
+engine_set = load_engine_set("yunet-mobilefacenet")
+arena = Arena(1 << 20)
+with open_package(Path(package)) as opened:
+    watchlist = read_watchlist(
+        opened.watchlist(), SealIdentity.from_file(Path(identity)), arena,
+        contract=engine_set.contract, dimension=engine_set.dimension,
+    )
+kept = watchlist._templates.array.tobytes() if leak == "leak" else None
+first, last = arena._address, arena._address + len(arena._map)
+rows = watchlist._templates.array
+addresses = {"arena": 0, "elsewhere": 0}
+with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", buffering=0) as memory:
+    for line in list(maps):
+        start, end, mode = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\\S+)", line).groups()
+        start, end = int(start, 16), int(end, 16)
+        if not mode.startswith("rw") or "[v" in line:
+            continue
+        memory.seek(start)
+        try:
+            region = memory.read(end - start)
+        except OSError:
+            continue
+        for row in rows:
+            for part in range(0, len(row), 16):  # 64 bytes: less than any row, more than chance
+                at = region.find(row[part : part + 16].data.cast("B"))
+                while at >= 0:
+                    addresses["arena" if first <= start + at < last else "elsewhere"] += 1
+                    at = region.find(row[part : part + 16].data.cast("B"), at + 1)
+        region = None
+print(addresses["arena"], addresses["elsewhere"], rows.size // 16)
+"""
+
+
+def scan(package: tuple[Path, Path], *, leak: bool) -> tuple[int, int, int]:
+    environment = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.perturb=165"}
+    arguments = [str(part) for part in package] + ["leak" if leak else "clean"]
+    done = subprocess.run(
+        [sys.executable, "-c", _SCAN, *arguments], env=environment, capture_output=True, text=True, check=True
+    )
+    arena, elsewhere, parts = map(int, done.stdout.split())
+    return arena, elsewhere, parts
+
+
+def test_unsealed_templates_lie_in_the_arena_and_nowhere_else(package: tuple[Path, Path]) -> None:
+    arena, elsewhere, parts = scan(package, leak=False)
+    assert (arena, elsewhere) == (parts, 0)
+
+
+def test_the_scan_finds_a_planted_copy(package: tuple[Path, Path]) -> None:
+    _, elsewhere, parts = scan(package, leak=True)
+    assert elsewhere >= parts

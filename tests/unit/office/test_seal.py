@@ -1,0 +1,342 @@
+"""From references to a package: the round trip, what is refused before anything is written, what nobody can read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from lfr_edge.biometrics.arena import Arena
+from lfr_edge.crypto.sealed import SealIdentity
+from lfr_edge.crypto.signing import SigningKey
+from lfr_edge.errors import ConfigError, LfrEdgeError, PolicyError, Reason, UntrustedInputError
+from lfr_edge.inference.manifest import EngineSet
+from lfr_edge.messages.order import Order, open_order
+from lfr_edge.office import workspace
+from lfr_edge.office.enrol import enrol
+from lfr_edge.office.listing import read_list
+from lfr_edge.office.order_file import UNSEALED, read_order
+from lfr_edge.office.seal import seal_package
+from lfr_edge.watchlist.container import read_watchlist
+from lfr_edge.watchlist.package import open_package
+
+ORDER = """
+id = "harbour-2026-06-01"
+purpose = "find people wanted on warrant"
+legal_basis = "common law; PACE 1984"
+place = "Harbour Street"
+authorising_officer = "Supt A. Example"
+force = "example"
+not_before = 2026-06-01T09:00:00Z
+not_after = 2026-06-01T17:00:00Z
+threshold = 0.55
+margin = 0.05
+confirmation = 2
+cooldown_s = 300
+alert_expiry_h = 12
+notice_url = "https://example.org/notice"
+demo = false
+
+[[vans]]
+id = "van-1"
+cameras = ["front", "rear"]
+"""
+
+
+@dataclass
+class Office:
+    """Everything that a seal needs."""
+
+    references: workspace.Workspace
+    order: Order
+    engine_set: EngineSet
+    key: SigningKey
+    van: SealIdentity
+    out: Path
+
+    def seal(self, **changes: Any) -> Order:
+        arguments = {"workspace": self.references, "order": self.order, "engine_set": self.engine_set}
+        return seal_package(**{**arguments, "key": self.key, "out": self.out, **changes})
+
+
+@pytest.fixture
+def control_room() -> SealIdentity:
+    return SealIdentity.generate()
+
+
+@pytest.fixture
+def order_file(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str = ORDER) -> Path:
+        path = tmp_path / "order.toml"
+        path.write_text(text, "utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def work(
+    tmp_path: Path,
+    photos: Path,
+    photo: Callable[..., str],
+    listing: Callable[..., Path],
+    extractor: Any,
+    arena: Arena,
+) -> Path:
+    names = [photo(f"{who}.png", who=who) for who in (2, 4, 6)]
+    lines = [f"E-{name[0]},{name},wanted,red,PACE s.64A,custody,2025-03-01,,2026-06-01" for name in names]
+    rows, problems = read_list(listing(*lines), photos)
+    assert not problems
+    with enrol(rows, extractor, arena) as result:
+        workspace.save(result, tmp_path / "work")
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def office(
+    work: Path, order_file: Callable[..., Path], engine_set: EngineSet, control_room: SealIdentity, tmp_path: Path
+) -> Office:
+    van = SealIdentity.generate()
+    order = read_order(
+        order_file(), engine_set, van_recipients={"van-1": van.recipient}, recipients=[control_room.recipient]
+    )
+    return Office(workspace.load(work), order, engine_set, SigningKey.generate(), van, tmp_path / "x.lfrd")
+
+
+def test_the_van_reads_what_the_office_sealed(office: Office, arena: Arena) -> None:
+    sealed = office.seal()
+    with open_package(office.out) as package:
+        order = open_order(package.order, [office.key.public])
+        assert order == sealed
+        assert order.watchlist_sha256 == package.watchlist_sha256 != UNSEALED
+        assert order.pictures_sha256 == package.pictures_sha256 != UNSEALED
+        assert order.engine_sets == (office.engine_set.digest,)
+        watchlist = read_watchlist(
+            package.watchlist(), office.van, arena, contract=order.contract, dimension=office.engine_set.dimension
+        )
+        assert [entry.id for entry in watchlist.entries] == ["E-2", "E-4", "E-6"]
+        assert watchlist.entries[0].expires == date(2026, 6, 1)
+        for entry in watchlist.entries:
+            assert package.pictures.open(entry) == office.references.picture(entry.id)
+        scores = np.empty(watchlist.template_count, np.float32)
+        for row, entry in zip(office.references.templates, watchlist.entries, strict=True):
+            first, _ = watchlist.search(row, scores=scores)
+            assert first.entry == entry
+            assert first.score == pytest.approx(1)
+        watchlist.wipe()
+
+
+def test_nothing_of_a_person_is_readable_in_the_package(office: Office) -> None:
+    office.seal()
+    package = office.out.read_bytes()
+    picture = office.references.picture("E-2")
+    assert b"E-2" not in package
+    assert picture[100:140] not in package
+    assert all(row.tobytes()[:16] not in package for row in office.references.templates)
+
+
+def test_neither_a_control_room_nor_another_van_opens_the_list(
+    office: Office, control_room: SealIdentity, arena: Arena
+) -> None:
+    office.seal()
+    with open_package(office.out) as package:
+        for identity in (control_room, SealIdentity.generate()):
+            with pytest.raises(UntrustedInputError) as refused:
+                read_watchlist(
+                    package.watchlist(),
+                    identity,
+                    arena,
+                    contract=office.order.contract,
+                    dimension=office.engine_set.dimension,
+                )
+            assert refused.value.reason is Reason.DECRYPTION_FAILED
+
+
+def test_a_threshold_below_the_floor_is_refused(office: Office) -> None:
+    low = office.order.model_copy(update={"threshold": office.engine_set.threshold_floor - 0.001})
+    with pytest.raises(PolicyError) as refused:
+        office.seal(order=low)
+    assert refused.value.reason is Reason.THRESHOLD_BELOW_FLOOR
+    assert str(office.engine_set.threshold) in refused.value.fix
+    assert not office.out.exists()
+
+
+def test_references_of_another_contract_are_refused(office: Office) -> None:
+    embedder = office.engine_set.embedders[0]
+    other = office.engine_set.model_copy(
+        update={"embedders": (embedder.model_copy(update={"mirrored": not embedder.mirrored}),)}
+    )
+    with pytest.raises(PolicyError) as refused:
+        office.seal(engine_set=other, order=office.order.model_copy(update={"contract": other.contract}))
+    assert refused.value.reason is Reason.CONTRACT_MISMATCH
+    assert not office.out.exists()
+
+
+def test_an_entry_that_expires_before_the_deployment_ends_is_refused(
+    office: Office, order_file: Callable[[str], Path], control_room: SealIdentity
+) -> None:
+    late = read_order(
+        order_file(ORDER.replace("2026-06-01T", "2026-06-02T")),
+        office.engine_set,
+        van_recipients={"van-1": office.van.recipient},
+        recipients=[control_room.recipient],
+    )
+    with pytest.raises(PolicyError, match="3 entries expire before the deployment ends: E-2, E-4, E-6"):
+        office.seal(order=late)
+
+
+def test_a_package_is_for_one_van(
+    office: Office, order_file: Callable[[str], Path], control_room: SealIdentity
+) -> None:
+    two = read_order(
+        order_file(ORDER + '[[vans]]\nid = "van-2"\ncameras = ["front"]\n'),
+        office.engine_set,
+        van_recipients={"van-1": office.van.recipient, "van-2": SealIdentity.generate().recipient},
+        recipients=[control_room.recipient],
+    )
+    with pytest.raises(ConfigError, match="names 2 vans"):
+        office.seal(order=two)
+
+
+def test_a_missing_picture_stops_the_seal_and_leaves_nothing(office: Office, tmp_path: Path) -> None:
+    (tmp_path / "work" / "pictures" / "E-4.jpg").unlink()
+    with pytest.raises(ConfigError, match=r"E-4\.jpg cannot be read"):
+        office.seal()
+    assert not list(tmp_path.glob("*x.lfrd*"))
+
+
+def test_an_existing_package_is_not_replaced(office: Office) -> None:
+    office.out.write_bytes(b"precious")
+    with pytest.raises(ConfigError):
+        office.seal()
+    assert office.out.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("threshold =", "treshold =", "treshold: no such key"),
+        ('place = "Harbour Street"\n', "", "place: field required"),
+        ("17:00:00Z", "17:00:00+01:00", "not_after: value error, must be utc"),
+        ("17:00:00Z", "17:00:00", "not_after: "),
+        ("2026-06-01T17:00:00Z", "2026-06-02T10:00:00Z", "the order: value error, not_after must be later"),
+        ("2026-06-01T17:00:00Z", "2026-06-01T08:00:00Z", "by 24 hours at the most"),
+        ("2026-06-01T17:00:00Z", "08:00:00", "not_after: "),
+        ("threshold = 0.55", 'threshold = "0.55"', "threshold: input should be a valid number"),
+        ("threshold = 0.55", "threshold = nan", "threshold: "),
+        ("demo = false", "demo = 0", "demo: input should be a valid boolean"),
+        ('cameras = ["front", "rear"]', 'cameras = ["front"]\nzone = 1', r"vans.0.zone: extra"),
+        ('cameras = ["front", "rear"]', "cameras = []", "vans.0.cameras: "),
+        ("[[vans]]", "[vans]", "vans: missing or without id"),
+        ('id = "van-1"', 'name = "van-1"', "vans: missing or without id"),
+        ("demo = false", 'demo = false\ncontract = "x"', "contract: filled in by sealing"),
+        ("demo = false", "demo =", "line"),
+        ('id = "van-1"', 'id = "van-2"', "name different vans: van-1, van-2"),
+    ],
+)
+def test_a_mistake_in_the_order_is_named(
+    order_file: Callable[[str], Path], engine_set: EngineSet, old: str, new: str, complaint: str
+) -> None:
+    assert old in ORDER
+    key = SealIdentity.generate().recipient
+    with pytest.raises(ConfigError) as refused:
+        read_order(order_file(ORDER.replace(old, new)), engine_set, van_recipients={"van-1": key}, recipients=[key])
+    assert complaint in refused.value.message
+    assert "order.toml" in refused.value.message
+
+
+def test_every_wrong_key_is_named_at_once(order_file: Callable[[str], Path], engine_set: EngineSet) -> None:
+    key = SealIdentity.generate().recipient
+    wrong = ORDER.replace("margin = 0.05", "margin = -1").replace("confirmation = 2", "confirmation = 0")
+    with pytest.raises(ConfigError, match=r"margin: .*; confirmation: "):
+        read_order(order_file(wrong), engine_set, van_recipients={"van-1": key}, recipients=[key])
+
+
+@pytest.mark.parametrize("recipients", [[], ["age1nonsense"], ["AGE-SECRET-KEY-1"]])
+def test_a_control_room_needs_a_key(
+    order_file: Callable[..., Path], engine_set: EngineSet, recipients: list[str]
+) -> None:
+    key = SealIdentity.generate().recipient
+    with pytest.raises(ConfigError, match="recipients"):
+        read_order(order_file(), engine_set, van_recipients={"van-1": key}, recipients=recipients)
+
+
+def test_references_are_for_their_owner_only_and_never_replaced(work: Path, extractor: Any, arena: Arena) -> None:
+    assert work.stat().st_mode & 0o777 == 0o700
+    with enrol([], extractor, arena) as result, pytest.raises(ConfigError) as refused:
+        workspace.save(result, work)
+    assert refused.value.reason is Reason.FILE_EXISTS
+
+
+def test_a_result_with_problems_is_never_saved(
+    tmp_path: Path, photos: Path, photo: Callable[..., str], listing: Callable[..., Path], extractor: Any, arena: Arena
+) -> None:
+    photo("a.png", faces=0)
+    rows, _ = read_list(listing("E-1,a.png,wanted,red,PACE s.64A,custody,2025-03-01,,"), photos)
+    with enrol(rows, extractor, arena) as result, pytest.raises(ConfigError, match="1 photos cannot be used"):
+        workspace.save(result, tmp_path / "work")
+    assert not list(tmp_path.glob("*work*"))
+
+
+def test_a_failed_save_leaves_nothing(
+    tmp_path: Path, photos: Path, photo: Callable[..., str], listing: Callable[..., Path], extractor: Any, arena: Arena
+) -> None:
+    photo("a.png")
+    rows, _ = read_list(listing("E-1,a.png,wanted,red,PACE s.64A,custody,2025-03-01,,"), photos)
+    with enrol(rows, extractor, arena) as result:
+        with pytest.raises(ConfigError, match="no folder"):
+            workspace.save(result, tmp_path / "nowhere" / "work")
+        result.enrolled[0].particulars.__dict__["id"] = "x/y"  # a picture that cannot be written
+        with pytest.raises(ConfigError, match="cannot be written"):
+            workspace.save(result, tmp_path / "work")
+    assert not list(tmp_path.glob("*work*"))
+
+
+def damage_templates(folder: Path, templates: Any) -> None:
+    np.save(folder / "templates.npy", templates, allow_pickle=True)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "no-entries": lambda folder: (folder / "entries.json").unlink(),
+    "no-templates": lambda folder: (folder / "templates.npy").unlink(),
+    "entries-cut": lambda folder: (folder / "entries.json").write_bytes((folder / "entries.json").read_bytes()[:-9]),
+    "templates-cut": lambda folder: (folder / "templates.npy").write_bytes(
+        (folder / "templates.npy").read_bytes()[:-9]
+    ),
+    "templates-empty": lambda folder: (folder / "templates.npy").write_bytes(b""),
+    "fewer": lambda folder: damage_templates(folder, np.zeros((2, 128), np.float32)),
+    "double": lambda folder: damage_templates(folder, np.zeros((3, 128), np.float64)),
+    "flat": lambda folder: damage_templates(folder, np.zeros(3, np.float32)),
+    "pickle": lambda folder: damage_templates(folder, np.array([{"a": 1}], object)),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damaged_references_are_refused(work: Path, name: str) -> None:
+    DAMAGE[name](work)
+    with pytest.raises(LfrEdgeError, match="work"):
+        workspace.load(work)
+
+
+def test_a_template_that_was_changed_is_refused_at_the_seal(office: Office) -> None:
+    office.references.templates[1] *= 2
+    with pytest.raises(UntrustedInputError, match="length 1"):
+        office.seal()
+    assert not office.out.exists()
+
+
+def test_the_report_holds_numbers_and_no_biometrics(work: Path) -> None:
+    text = (work / "report.json").read_text("utf-8")
+    assert '"inter_eye_px": 60.0' in text
+    assert '"threshold": 0.52' in text
+    assert "template" not in text
+
+
+def test_the_pictures_are_jpeg(work: Path) -> None:
+    for path in (work / "pictures").iterdir():
+        assert Pillow.open(BytesIO(path.read_bytes())).format == "JPEG"
