@@ -217,6 +217,7 @@ def test_a_restarted_broker_is_found_again_with_subscriptions_and_status(own_bro
         van.publish(VAN_1, b"sealed", qos=1)
         assert received.get(timeout=5).payload == b"sealed"
         assert van.problem is None
+        assert van.connections == 2
 
 
 @pytest.mark.usefixtures("quick_reconnection")
