@@ -1,9 +1,12 @@
-"""What every test may use: the shared data where it is, and the engine sets fetched from it."""
+"""What every test may use: the shared data where it is, and an engine set fetched from it."""
 
 import os
 from pathlib import Path
 
 import pytest
+
+from lfr_edge.inference.manifest import EngineSet, load_engine_set
+from lfr_edge.inference.store import EngineStore
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -16,3 +19,17 @@ def shared() -> Path:
     if not (folder / "models").is_dir():
         pytest.skip(f"needs the shared models and footage; {folder} is not there (set LFR_EDGE_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def engine_set() -> EngineSet:
+    """The default engine set."""
+    return load_engine_set("yunet-mobilefacenet")
+
+
+@pytest.fixture(scope="session")
+def engine_store(shared: Path, engine_set: EngineSet) -> EngineStore:
+    """A store with the default engine set in it, kept between runs."""
+    store = EngineStore(REPOSITORY / ".cache" / "engines")
+    store.fetch(engine_set, [shared / "models"])
+    return store

@@ -42,7 +42,7 @@ LIBAV = Row(
 OPENVINO = Row(
     "openvino",
     "activations of the last inference: the picture as float planes, the last features",
-    "overwritten by the next inference; a zero inference after 1 s without a picture and at stop",
+    "overwritten by the next inference; a zero inference after 1 s without a picture or a face, and at stop",
     2.0,
 )
 MALLOC = Row(

@@ -70,6 +70,10 @@ class Extractor:
     def forget(self) -> None:
         """Overwrite what the engines keep of the last pictures (row OPENVINO of the retention table)."""
         self._detector.forget()
+        self.forget_faces()
+
+    def forget_faces(self) -> None:
+        """The same for the embedders alone, which may rest for long while the detector works."""
         for _, engine in self._embedders:
             engine.forget()
 

@@ -49,8 +49,8 @@ class FrameSource(Protocol):
     def read(self) -> Frame | None:
         """The next picture, in a lease of row FRAME; None when a file has ended or the source was closed.
 
-        Blocks at most as long as the source was told, then raises DeviceError (SOURCE_UNREADABLE); a live source may
-        be read again after that and goes on trying to reconnect.
+        Blocks at most as long as the source was told, then raises DeviceError (SOURCE_UNREADABLE). A live source may be
+        read again after that and goes on trying to reconnect; a file has ended.
         """
         ...
 

@@ -33,6 +33,8 @@ from lfr_edge.watchlist.references import Watchlist
 FACES_PER_STEP = 4
 # After its first faces a track gains little from pictures 40 ms apart: they are nearly the same.
 REST_NS = 120_000_000
+# The detector overwrites its own last picture with the next one; the embedders only when another face comes.
+FORGET_FACES_NS = 1_000_000_000
 # Of one person, two boxes of the same picture overlap this much when they are the same face found twice.
 SAME_FACE_IOU = 0.6
 
@@ -67,6 +69,7 @@ class Recogniser:
         self._trackers = {camera: Tracker(TrackerLimits()) for camera in minimum_inter_eye_px}
         self._tracks: dict[tuple[str, int], Track] = {}
         self._forgotten = True
+        self._embedded_ns: int | None = None  # when the embedders last saw a face that they may still keep
         self.counts = Counts()
 
     @property
@@ -86,7 +89,7 @@ class Recogniser:
         self._expire(now_ns)
         if not self._forgotten:
             self._extractor.forget()
-            self._forgotten = True
+            self._forgotten, self._embedded_ns = True, None
 
     def close(self) -> None:
         """Wipe all tracks, and make the engines forget and go."""
@@ -103,7 +106,9 @@ class Recogniser:
         self._end(frame.camera, followed.ended)
         chosen = self._choose(frame, followed.matched)
         if not chosen:
+            self._forget_faces(frame.captured_ns)
             return []
+        self._embedded_ns = frame.captured_ns
         arena = self._extractor.arena
         with (
             arena.lease(WORKSPACE, (len(chosen), self._extractor.dimension), np.float32) as features,
@@ -169,6 +174,11 @@ class Recogniser:
     def _expire(self, now_ns: int) -> None:
         for camera, tracker in self._trackers.items():
             self._end(camera, tracker.expire(now_ns))
+
+    def _forget_faces(self, now_ns: int) -> None:
+        if self._embedded_ns is not None and now_ns - self._embedded_ns >= FORGET_FACES_NS:
+            self._extractor.forget_faces()
+            self._embedded_ns = None
 
     def _end(self, camera: str, track_ids: Sequence[int]) -> None:
         for track_id in track_ids:

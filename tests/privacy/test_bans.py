@@ -66,7 +66,11 @@ def _is_annotation(node: ast.Subscript) -> bool:
 
 
 def _is_slice_call(index: ast.expr) -> bool:
-    return isinstance(index, ast.Call) and isinstance(index.func, ast.Name) and index.func.id in {"slice", "int", "len"}
+    return (
+        isinstance(index, ast.Call)
+        and isinstance(index.func, ast.Name)
+        and index.func.id in {"slice", "int", "len", "min", "max"}
+    )
 
 
 @pytest.mark.parametrize("path", HOLDERS, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -1,0 +1,161 @@
+"""A passer-by leaves nothing: the real daemon, a face that is on no list, and a search through everything it wrote.
+
+The face is rendered and the clip lossless, so that its pixel rows are known to the byte. While it is in view the scan
+must find it where the retention table says that it is; after the rows' deadlines, with the camera still running, it
+must find nothing, anywhere. The same scan of a daemon with planted faults must find those.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from support.memory import Trace, traces
+from support.van import THE_DAEMON, Van, running_van
+
+from lfr_edge.adapters.av_camera import AvCamera, CameraSettings
+from lfr_edge.adapters.engines import open_extractor
+from lfr_edge.biometrics.arena import Arena
+from lfr_edge.biometrics.retention import TABLE, TEMPLATES, TRACK
+from lfr_edge.cli.demo_scene import EXAMPLES, Footage, rows_of
+from lfr_edge.clock import SystemClock
+from lfr_edge.inference.manifest import EngineSet
+from lfr_edge.inference.store import EngineStore
+from lfr_edge.vision import alignment
+
+PASSER_BY = "P25"
+FPS, SEEN_S, AFTER_S = 25, 8, 60
+# The longest any row may keep a face that has gone: a track ends 1 s after it was last seen; its other bound, 11 s, is
+# for a face that stays.
+DEADLINE_S = max(row.bound_s for row in TABLE if row.bound_s is not None and row is not TRACK) + 1.0
+SLACK_S = 1.5  # a busy machine
+
+
+@dataclass(frozen=True)
+class Canary:
+    """What to look for."""
+
+    clip: Path
+    needles: dict[str, bytes]
+    features: dict[str, NDArray[Any]]
+
+
+@pytest.fixture(scope="module")
+def canary(tmp_path_factory: pytest.TempPathFactory, engine_set: EngineSet, engine_store: EngineStore) -> Canary:
+    clip = _write_clip(tmp_path_factory.mktemp("canary") / "passer-by.mkv")
+    arena = Arena(64 << 20)
+    extractor = open_extractor(engine_set, engine_store, arena, threads=2)
+    camera = AvCamera(CameraSettings("street", str(clip), "full-speed"), arena, SystemClock())
+    frame = camera.read()
+    assert frame is not None
+    (face,) = extractor.detect(frame.image)
+    pixels = np.array(frame.image.pixels)
+    joined = np.zeros((1, extractor.dimension), np.float32)
+    extractor.embed(frame.image, [face], out=joined)
+    embedder = engine_set.embedders[0]
+    crop = np.zeros((embedder.size_px[1], embedder.size_px[0], 3), np.uint8)
+    matrix = alignment.similarity(face.landmarks_px, np.asarray(embedder.template_px))
+    alignment.warp(frame.image.pixels, matrix, out=crop, workspace=arena)
+    frame.release()
+    camera.close()
+    extractor.close()
+    x, y = (int(value) for value in face.landmarks_px[2])  # around the nose tip
+    middle = crop.shape[0] // 2
+    needles = {
+        "picture": pixels[y, x - 12 : x + 12].tobytes(),
+        "picture, float": pixels[y, x - 12 : x + 12, 0].astype(np.float32).tobytes(),
+        "luma": _luma_row(clip, x, y),
+        "aligned face": crop[middle, middle - 12 : middle + 12].tobytes(),
+    }
+    for name, needle in needles.items():
+        assert len(set(needle)) > 8, f"{name} is too plain to be a canary"
+    row = (crop[middle, :, 1] - embedder.mean[1]).astype(np.float32)  # green: in the middle of RGB and of BGR
+    return Canary(clip, needles, {"features": joined[0], "aligned face, normalised": row})
+
+
+def _write_clip(path: Path) -> Path:
+    """The passer-by for SEEN_S seconds, then the same empty street for AFTER_S; lossless H.264."""
+    noise = np.random.default_rng(7).integers(90, 150, (480, 640, 3), dtype=np.uint8)
+    with_face = noise.copy()
+    photo = np.asarray(Pillow.open(EXAMPLES / "photos" / f"{PASSER_BY}.jpg").convert("RGB").resize((300, 360)))
+    grain = np.random.default_rng(8).integers(0, 12, photo.shape, dtype=np.uint8)
+    with_face[60:420, 170:470] = np.minimum(photo, 243) + grain
+    with av.open(str(path), "w") as container:
+        options = {"qp": "0", "preset": "ultrafast", "g": "25"}
+        stream = container.add_stream("libx264", rate=FPS, options=options)
+        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+        for index in range(FPS * (SEEN_S + AFTER_S)):
+            picture = with_face if index < FPS * SEEN_S else noise
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def _luma_row(clip: Path, x: int, y: int) -> bytes:
+    with av.open(str(clip)) as container:
+        plane = next(container.decode(video=0)).planes[0]
+        start = y * plane.line_size + x - 16
+        return bytes(plane)[start : start + 32]
+
+
+@pytest.fixture
+def van_with_passer_by(
+    request: pytest.FixtureRequest, tmp_path: Path, canary: Canary, engine_set: EngineSet, engine_store: EngineStore
+) -> Iterator[Van]:
+    rows = [row for row in rows_of(None) if row.particulars.id != PASSER_BY]
+    footage = Footage(str(canary.clip), "live", frozenset())
+    program = getattr(request, "param", THE_DAEMON)
+    with running_van(tmp_path / "van", engine_set, engine_store, footage, rows=rows, program=program) as van:
+        yield van
+
+
+def scan(van: Van, canary: Canary) -> list[Trace]:
+    with van.frozen() as pid:
+        return traces(pid, canary.needles, canary.features)
+
+
+def wait_until_forgotten(van: Van) -> None:
+    van.wait(lambda: van.frames_read() > FPS * SEEN_S)
+    time.sleep(DEADLINE_S + SLACK_S)
+    assert van.process.poll() is None, "the camera must still be running"
+
+
+def test_a_passer_by_is_nowhere_after_the_deadlines(van_with_passer_by: Van, canary: Canary) -> None:
+    van = van_with_passer_by
+    van.wait(lambda: van.health and van.health[-1].tracks > 0 and van.frames_read() > FPS)
+    seen = {trace.what for trace in scan(van, canary)}
+    assert {"luma", "features"} <= seen, f"the scan must find what is in view; it found only {seen}"
+
+    wait_until_forgotten(van)
+    assert scan(van, canary) == []
+
+    assert van.stop() == 0, van.log
+    assert van.health[-1].faces_detected > 0
+    assert van.events == []
+    state = van.scene.folder / "state"
+    assert {path.name for path in state.iterdir()} <= {"outbox.sqlite", "outbox.sqlite-wal", "outbox.sqlite-shm"}
+    written = [path.read_bytes() for path in state.iterdir()] + [van.log_file.read_bytes(), *van.payloads]
+    for content in written:
+        assert b"\xff\xd8\xff" not in content, "a JPEG was written"
+        assert not [name for name, needle in canary.needles.items() if needle in content]
+    assert PASSER_BY not in van.log
+
+
+@pytest.mark.parametrize(
+    "van_with_passer_by", [(str(Path(__file__).parents[1] / "support/leaky_van.py"),)], indirect=True
+)
+def test_the_same_scan_finds_a_planted_leak(van_with_passer_by: Van, canary: Canary) -> None:
+    van = van_with_passer_by
+    wait_until_forgotten(van)
+    found = {trace.what for trace in scan(van, canary)}
+    assert {"picture", "features"} <= found
+
+
+def test_templates_are_the_only_row_without_a_deadline() -> None:
+    assert [row for row in TABLE if row.bound_s is None] == [TEMPLATES]
