@@ -25,7 +25,6 @@ _REACH_KNOWN_PER_S = 2.0  # the same once it is known
 _LARGEST_SCALE_CHANGE = 1.8  # between two sightings
 _VELOCITY_SETTLES_S = 0.12  # time constant of the velocity estimate
 _CONTESTED = 0.4  # cost; two faces that are both detected are no nearer than this (suppression at an overlap of .45)
-_COST_OF_ABSENCE_PER_S = 0.1  # who was seen just now is preferred to who has been hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +139,12 @@ class _Track:
             gain = 1.0 if self.sightings == 1 else 1 - math.exp(-passed_s / _VELOCITY_SETTLES_S)
             self._velocity += gain * (measured - self._velocity)
         self._where, self._size_px = _centre(box), _size_px(box)
-        self.seen_ns = max(now_ns, self.seen_ns)
+        self.seen_ns = now_ns
         self.sightings += 1
 
     def cost(self, box: Box, now_ns: int) -> float | None:
         """How badly the box fits what this track predicts, in face sizes; None if it cannot be the same face."""
-        passed_s = max(now_ns - self.seen_ns, 0) / _NS_PER_S
+        passed_s = (now_ns - self.seen_ns) / _NS_PER_S
         size_px = _size_px(box)
         if size_px <= 0 or self._size_px <= 0:
             return None
@@ -154,7 +153,7 @@ class _Track:
         reach_per_s = _REACH_NEW_PER_S if self.sightings == 1 else _REACH_KNOWN_PER_S
         if distance > _REACH_AT_REST + reach_per_s * passed_s or scale_change > _LARGEST_SCALE_CHANGE:
             return None
-        return distance + math.log(scale_change) + _COST_OF_ABSENCE_PER_S * passed_s
+        return distance + math.log(scale_change)
 
 
 def _centre(box: Box) -> complex:

@@ -77,6 +77,18 @@ def test_faces_come_most_confident_first_and_duplicates_go() -> None:
     assert [round(face.confidence, 3) for face in faces] == [0.9, 0.7]
 
 
+def test_equally_confident_faces_keep_the_order_of_their_places() -> None:
+    planes = _yunet_planes()
+    for place in range(7 * 16):
+        _put_yunet(planes, 8, place, 0.75)
+        planes["bbox_8"][place, 2:] = 0  # as large as the stride: none overlap
+        planes["kps_8"][place] /= 4
+    faces = decode("yunet", planes, limits=_LIMITS)
+    places = [(face.box_px.top, face.box_px.left) for face in faces]
+    assert len(places) >= 80
+    assert places == sorted(places)
+
+
 def test_boxes_are_clipped_to_the_picture_without_its_padding() -> None:
     planes = _yunet_planes()
     _put_yunet(planes, 8, 12, 0.9)  # x = 96, y = 0

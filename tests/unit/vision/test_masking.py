@@ -35,6 +35,16 @@ def test_the_kept_box_is_untouched(arena: Arena) -> None:
     assert np.array_equal(_obscured(picture, arena)[40:90, 100:140], picture[40:90, 100:140])
 
 
+@pytest.mark.parametrize("keep", [_KEEP, Box(100.4, 41.2, 139.5, 88.9), Box(-5, -5, 30, 20), Box(200, 100, 900, 900)])
+def test_everywhere_outside_the_kept_box_is_as_if_nothing_were_kept(keep: Box, arena: Arena) -> None:
+    result, nothing_kept = _obscured(_picture(), arena, keep), _obscured(_picture(), arena, keep=Box(0, 0, 0, 0))
+    rows = slice(max(math.floor(keep.top), 0), math.ceil(keep.bottom))
+    columns = slice(max(math.floor(keep.left), 0), math.ceil(keep.right))
+    assert not np.array_equal(result[rows, columns], nothing_kept[rows, columns])
+    result[rows, columns] = nothing_kept[rows, columns]
+    assert np.array_equal(result, nothing_kept)
+
+
 _OTHERS = [
     Box(10, 10, 40, 50),  # apart
     Box(130, 60, 180, 120),  # overlaps the kept box

@@ -112,6 +112,14 @@ def test_another_size_at_the_same_place_is_somebody_else() -> None:
     assert [set(names) for names in tracks.values()] == [{"a"}, {"b"}]
 
 
+def test_of_two_near_each_other_size_tells_who_is_who() -> None:
+    # after a missed picture each is a little nearer to where the other was
+    still = [(n / 25, {"a": _face(500, 300, 80), "b": _face(530, 300, 50)}) for n in range(20)]
+    moved = {"a": _face(516, 300, 80), "b": _face(514, 300, 50)}
+    tracks, _ = _follow([*still, (21 / 25, moved)])
+    assert [set(names) for names in tracks.values()] == [{"a"}, {"b"}]
+
+
 def test_who_is_unseen_for_a_second_is_over_and_comes_back_as_a_new_track() -> None:
     tracks, ended = _follow((n / 25, {"a": _face(100, 300)} if n < 20 or n > 50 else {}) for n in range(80))
     assert len(tracks) == 2
