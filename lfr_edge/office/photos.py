@@ -8,14 +8,20 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as Pillow
-from PIL import ImageOps
 
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.biometrics.image import Image
 from lfr_edge.biometrics.retention import TEMPLATES
-from lfr_edge.errors import Reason, UntrustedInputError
+from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
 from lfr_edge.vision.geometry import Box, grown, intersection
+
+try:
+    from PIL import Image as Pillow
+    from PIL import ImageOps
+except ModuleNotFoundError as missing:
+    raise ConfigError(
+        Reason.DEPENDENCY_MISSING, "Pillow is not installed", fix="install lfr-edge with the extra 'office'"
+    ) from missing
 
 _FORMATS = ("JPEG", "PNG", "WEBP")
 # Both detectors place landmarks best on faces of 200 to 300 px, which is head and shoulders at this size: confidence of

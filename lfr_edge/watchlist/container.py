@@ -72,7 +72,7 @@ def write_watchlist(
         from safetensors.numpy import save  # noqa: PLC0415 - the van reads without this library
     except ImportError as missing:
         raise ConfigError(
-            Reason.DEPENDENCY_MISSING, "the package safetensors is missing", fix="install lfr-edge[office]"
+            Reason.DEPENDENCY_MISSING, "safetensors is not installed", fix="install lfr-edge with the extra 'office'"
         ) from missing
     _check_ids(entries)
     _check_grouping(entry_of_template, entries)
