@@ -21,7 +21,7 @@ _NS_PER_S = 1_000_000_000
 # A face is about 0.16 m wide: a runner does 25 of its widths in a second, and a walker turns within half a second.
 _REACH_AT_REST = 0.6  # face sizes: detector jitter, and nodding
 _REACH_NEW_PER_S = 15.0  # face sizes per second while the velocity is unknown
-_REACH_KNOWN_PER_S = 2.0  # the same once it is known
+_REACH_KNOWN_PER_S = 1.0  # the same once it is known
 _LARGEST_SCALE_CHANGE = 1.8  # between two sightings
 _VELOCITY_SETTLES_S = 0.12  # time constant of the velocity estimate
 _CONTESTED = 0.4  # cost; two faces that are both detected are no nearer than this (suppression at an overlap of .45)
