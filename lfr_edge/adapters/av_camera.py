@@ -88,19 +88,26 @@ class AvCamera:
         return self._last_error
 
     def read(self) -> Frame | None:
-        """See `FrameSource.read`."""
+        """See `FrameSource.read`. A file that failed has ended."""
         with self._reading:
             deadline_ns = self._clock.monotonic_ns() + round(self._settings.timeout_s * 1e9)
             frame = None
             while frame is None and not self._closed.is_set():
                 frame = self._attempt(deadline_ns)
+            if self._closed.is_set():
+                self._disconnect()
             return frame
 
     def close(self) -> None:
-        """See `FrameSource.close`: waits for a read in another thread to notice; then nothing decoded is left."""
+        """See `FrameSource.close`. When it returns, nothing decoded is left.
+
+        A read in another thread notices within `SILENCE_S`, unless it is still connecting: such a one holds no picture,
+        is not waited for, and lets go of the device by itself.
+        """
         self._closed.set()
-        with self._reading:
+        if self._reading.acquire(timeout=2 * SILENCE_S):
             self._disconnect()
+            self._reading.release()
 
     def _attempt(self, deadline_ns: int) -> Frame | None:
         try:
@@ -126,6 +133,7 @@ class AvCamera:
             self._disconnect()
             self._last_error = str(error)
             if not self._live:
+                self._closed.set()
                 raise
             back_off_s = _BACK_OFF_S[min(self._failures, len(_BACK_OFF_S) - 1)]
             self._failures += 1

@@ -30,7 +30,8 @@ _FILE_FORMATS = (
     "webm,webp_pipe,yuv4mpegpipe"
 )
 _ADDRESS = re.compile(
-    r"(?P<scheme>rtsps?)://(?:[^@/?#]*@)?(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\])(?P<port>:\d+)?(?:[/?#]|$)"
+    r"(?P<scheme>rtsps?)://(?:[^@/?#]*@)?(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\])(?P<port>:\d+)?(?:[/?#]|$)",
+    re.IGNORECASE,
 )
 
 # libav's log names addresses with their passwords, and PyAV puts its last line into exceptions.
@@ -191,14 +192,15 @@ class _Folder:
 def _how_to_open(source: str, kind: Kind) -> tuple[str, str | None, dict[str, str]]:
     """URL, format and options for libav."""
     if kind is Kind.STREAM:
-        # facts.md: 45 ms instead of 126 ms from camera to picture.
+        # Measured at 720p over loopback: 45 ms from server to picture instead of 126 ms. One microsecond of analysis:
+        # 0 would mean libav's default of 5 s, and a quiet 25 fps scene would take 1.1 s to open instead of 0.16 s.
         options = {
             "rtsp_transport": "tcp",
             "allowed_media_types": "video",
             "fflags": "nobuffer",
             "flags": "low_delay",
             "probesize": "32768",
-            "analyzeduration": "0",
+            "analyzeduration": "1",
         }
         return source, "rtsp", options
     if kind is Kind.DEVICE:
