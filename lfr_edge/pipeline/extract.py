@@ -4,6 +4,7 @@ The van uses it for probes, the office for templates: both get the same features
 Everything it writes lies in leases; what it returns are coordinates and numbers.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -118,10 +119,17 @@ class Extractor:
 
 
 def _join(raw: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-    """Add each face's copies (plain, mirrored) and bring the sum to length 1; unusable features become zeros."""
-    copies = raw.shape[0] // out.shape[0] if out.shape[0] else 1
-    np.add.reduce(raw.reshape(out.shape[0], copies, -1), axis=1, out=out)
-    np.nan_to_num(out, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    for row in out:
-        length = float(np.dot(row, row)) ** 0.5
-        np.divide(row, np.float32(length or 1.0), out=row)
+    """Add each face's copies (plain, mirrored) and bring the sum to length 1; unusable features become zeros.
+
+    Row by row: reductions and mixed layouts would pass through numpy's own buffers.
+    """
+    copies = len(raw) // len(out)
+    for index, row in enumerate(out):
+        np.copyto(row, raw[index * copies])
+        for other in raw[index * copies + 1 : (index + 1) * copies]:
+            np.add(row, other, out=row)
+        square = float(np.dot(row, row))
+        if math.isfinite(square) and square > 0:
+            np.divide(row, np.float32(math.sqrt(square)), out=row)
+        else:
+            row.fill(0)

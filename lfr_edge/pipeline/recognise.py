@@ -23,7 +23,7 @@ from lfr_edge.pipeline.extract import Extractor
 from lfr_edge.pipeline.frame_source import Frame
 from lfr_edge.pipeline.tracks import Track
 from lfr_edge.vision.detection import Detection
-from lfr_edge.vision.geometry import Box, intersection_over_union
+from lfr_edge.vision.geometry import Box
 from lfr_edge.vision.masking import obscure_outside
 from lfr_edge.vision.tracking import Tracker, TrackerLimits
 from lfr_edge.watchlist.references import Watchlist
@@ -35,8 +35,6 @@ FACES_PER_STEP = 4
 REST_NS = 120_000_000
 # The detector overwrites its own last picture with the next one; the embedders only when another face comes.
 FORGET_FACES_NS = 1_000_000_000
-# Of one person, two boxes of the same picture overlap this much when they are the same face found twice.
-SAME_FACE_IOU = 0.6
 
 
 @dataclass(slots=True)
@@ -140,7 +138,7 @@ class Recogniser:
         self.counts.embeddings += len(chosen)
         alerts = []
         for (track, detection), quality, row in zip(chosen, qualities, features, strict=True):
-            others = _others(detection, detections)
+            others = [other.box_px for other in detections if other is not detection]
             track.last_embedded_ns = frame.captured_ns
             if quality.value > track.best_quality:
                 track.best_quality = quality.value
@@ -185,11 +183,3 @@ class Recogniser:
             track = self._tracks.pop((camera, track_id), None)
             if track is not None:
                 track.release()
-
-
-def _others(detection: Detection, detections: Sequence[Detection]) -> list[Box]:
-    return [
-        other.box_px
-        for other in detections
-        if other is not detection and intersection_over_union(other.box_px, detection.box_px) < SAME_FACE_IOU
-    ]

@@ -1,5 +1,7 @@
 """What is remembered of one person while in view: the best sample and the fused features, both leased (row TRACK)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,8 +9,8 @@ from lfr_edge.biometrics.arena import Arena, Lease
 from lfr_edge.biometrics.image import Image
 from lfr_edge.biometrics.retention import TRACK
 from lfr_edge.pipeline.decide import Streak
-from lfr_edge.vision.geometry import Box
-from lfr_edge.vision.masking import GREY
+from lfr_edge.vision.geometry import Box, moved
+from lfr_edge.vision.masking import cover_others, covered
 
 
 class Track:
@@ -31,19 +33,16 @@ class Track:
         _fuse(features, weight, self._features.array)
         self.faces += 1
 
-    def keep_sample(self, image: Image, box_px: Box, others_px: list[Box]) -> None:
-        """Remember the pixels inside the box, with other people's boxes in it greyed out, as the best sample so far."""
-        left, top, right, bottom = _whole(box_px, image)
-        if right <= left or bottom <= top:
+    def keep_sample(self, image: Image, box_px: Box, others_px: Sequence[Box]) -> None:
+        """Remember the pixels inside the box, with other people's faces in it covered, as the best sample so far."""
+        rows, columns = covered(box_px, image.height_px, image.width_px)
+        if rows.start == rows.stop or columns.start == columns.stop:
             return
         self._drop_sample()
-        self._sample = self._arena.lease(TRACK, (bottom - top, right - left, 3))
-        np.copyto(self._sample.array, image.pixels[top:bottom, left:right])
-        for other in others_px:
-            other_left, other_top, other_right, other_bottom = _whole(other, image)
-            rows = slice(max(other_top - top, 0), max(other_bottom - top, 0))
-            columns = slice(max(other_left - left, 0), max(other_right - left, 0))
-            self._sample.array[rows, columns] = GREY
+        self._sample = self._arena.lease(TRACK, (rows.stop - rows.start, columns.stop - columns.start, 3))
+        np.copyto(self._sample.array, image.pixels[rows, columns])
+        inside = [moved(box, -columns.start, -rows.start) for box in (box_px, *others_px)]
+        cover_others(self._sample.array, inside[0], inside[1:])
 
     @property
     def sample(self) -> Lease | None:
@@ -66,13 +65,3 @@ def _fuse(features: NDArray[np.float32], weight: float, total: NDArray[np.float3
     np.add(total, features, out=total)
     length = float(np.dot(total, total)) ** 0.5
     np.divide(total, np.float32(length or 1.0), out=features)
-
-
-def _whole(box_px: Box, image: Image) -> tuple[int, int, int, int]:
-    """The box in whole pixels (left, top, right, bottom), grown outwards, inside the picture."""
-    return (
-        max(int(box_px.left), 0),
-        max(int(box_px.top), 0),
-        min(-int(-box_px.right // 1), image.width_px),
-        min(-int(-box_px.bottom // 1), image.height_px),
-    )

@@ -44,3 +44,8 @@ def grown(box: Box, share: float) -> Box:
     """The box with `share` of its width and height added on every side."""
     x_px, y_px = box.width * share, box.height * share
     return Box(box.left - x_px, box.top - y_px, box.right + x_px, box.bottom + y_px)
+
+
+def moved(box: Box, x_px: float, y_px: float) -> Box:
+    """The box, that far to the right and down."""
+    return Box(box.left + x_px, box.top + y_px, box.right + x_px, box.bottom + y_px)

@@ -36,15 +36,12 @@ def obscure_outside(pixels: NDArray[np.uint8], keep: Box, others: Sequence[Box],
     A box with numbers that are none hides the whole picture.
     """
     height, width = pixels.shape[:2]
-    others = [box for box in others if intersection_over_union(box, keep) <= _SAME_FACE_IOU]
-    for box in others:
-        rows, columns = _covered(grown(box, _MARGIN), height, width, whole_if_unknown=True)
-        pixels[rows, columns] = GREY
+    others = cover_others(pixels, keep, others)
     least_px = max(
         [1.0, height / _BLOCKS_PER_HEIGHT, *(max(box.width, box.height) for box in others if _is_known(box))]
     )
     row_edges, column_edges = _edges(height, least_px), _edges(width, least_px)
-    kept = _covered(keep, height, width, whole_if_unknown=False)
+    kept = covered(keep, height, width)
     with (
         arena.lease(WORKSPACE, (_ROWS_AT_ONCE, width, 3), np.float32) as chunk,
         arena.lease(WORKSPACE, (2, 3, width), np.float32) as sums,
@@ -56,17 +53,30 @@ def obscure_outside(pixels: NDArray[np.uint8], keep: Box, others: Sequence[Box],
             _paint_outside(pixels, (top, bottom), kept, line.array)
 
 
-def _is_known(box: Box) -> bool:
-    return all(math.isfinite(edge) for edge in box)
+def cover_others(pixels: NDArray[np.uint8], keep: Box, others: Sequence[Box]) -> list[Box]:
+    """Paint every other face of the picture (H, W, 3) grey, in place. Returns them, without `keep` found a second time.
+
+    A box with numbers that are none covers the whole picture.
+    """
+    height, width = pixels.shape[:2]
+    others = [box for box in others if intersection_over_union(box, keep) <= _SAME_FACE_IOU]
+    for box in others:
+        rows, columns = covered(grown(box, _MARGIN), height, width) if _is_known(box) else (slice(None), slice(None))
+        pixels[rows, columns] = GREY
+    return others
 
 
-def _covered(box: Box, height: int, width: int, *, whole_if_unknown: bool) -> tuple[slice, slice]:
-    """Rows and columns of the pixels that the box touches."""
+def covered(box: Box, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of the pixels that the box touches; empty where it has numbers that are none."""
     if not _is_known(box):
-        return (slice(0, height), slice(0, width)) if whole_if_unknown else (slice(0, 0), slice(0, 0))
+        return slice(0, 0), slice(0, 0)
     top, bottom = (min(max(edge, 0), height) for edge in (math.floor(box.top), math.ceil(box.bottom)))
     left, right = (min(max(edge, 0), width) for edge in (math.floor(box.left), math.ceil(box.right)))
     return slice(top, max(top, bottom)), slice(left, max(left, right))
+
+
+def _is_known(box: Box) -> bool:
+    return all(math.isfinite(edge) for edge in box)
 
 
 def _edges(length: int, least_px: float) -> list[int]:
