@@ -151,10 +151,10 @@ class AvCamera:
         self._connected_before = True
 
     def _step(self, connection: Connection) -> None:
-        now_ns = self._clock.monotonic_ns()
-        if self._live and self._last_picture_ns and now_ns - self._last_picture_ns > self._silence_s * 1e9:
-            raise unreadable(f"{self._name} sent no picture for {self._silence_s:.1f} s", "check the camera's settings")
+        since_ns = self._last_picture_ns or self._clock.monotonic_ns()
+        self._refuse_silence(since_ns)
         pictures = connection.step()
+        self._refuse_silence(since_ns)  # after a time-out libav hands out the last picture, by then that old
         if pictures is None:
             self._end()
         elif pictures:
@@ -162,6 +162,12 @@ class AvCamera:
             self._last_picture_ns = self._clock.monotonic_ns()
             self._failures = 0
             self._last_error = ""
+
+    def _refuse_silence(self, since_ns: int) -> None:
+        if self._live and self._clock.monotonic_ns() - since_ns > self._silence_s * 1e9:
+            raise unreadable(
+                f"{self._name} sent no picture for {self._silence_s:.1f} s", "check its power, cable and network"
+            )
 
     def _end(self) -> None:
         if self._live:

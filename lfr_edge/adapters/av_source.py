@@ -129,15 +129,18 @@ class _Container:
         self._packets = iter(())
         self._container.close()
 
+    # Errors are raised after the `except` block: libav's own hold the address and must not be chained to ours. What is
+    # kept meanwhile is words, not the error: a local name for it would be a cycle that keeps the decoder's pictures.
+
     def _opened(self, source: str, timeouts_s: tuple[float, float]) -> InputContainer:
         url, form, options = _how_to_open(source, self._kind)
         try:
             return av.open(url, format=form, options=options, timeout=timeouts_s, metadata_errors="replace")
         except av.FFmpegError as error:
-            failure = self._failure(error, timeouts_s[0])
+            complaint = self._complaint(error, timeouts_s[0])
         if self._kind is Kind.FILE:
-            failure = unreadable(f"{self._name} is not a video or picture", "name one that plays, or repair it")
-        raise failure  # not inside `except`: libav's error holds the address and must not be chained to ours
+            complaint = f"{self._name} is not a video or picture", "name one that plays, or repair it"
+        raise unreadable(*complaint)
 
     def _video_packets(self) -> "Iterator[Packet[VideoStream]]":
         stream = next(iter(self._container.streams.video), None)
@@ -151,15 +154,16 @@ class _Container:
         try:
             return next(self._packets, None)
         except av.FFmpegError as error:
-            failure = self._failure(error, self._silence_s)
-        raise failure
+            complaint = self._complaint(error, self._silence_s)
+        raise unreadable(*complaint)
 
-    def _failure(self, error: av.FFmpegError, waited_s: float) -> DeviceError:
+    def _complaint(self, error: av.FFmpegError, waited_s: float) -> tuple[str, str]:
+        """What is wrong, and what to do."""
         if isinstance(error, (av.ExitError, av.TimeoutError)):
-            return unreadable(f"{self._name} sent nothing for {waited_s:.1f} s", "check its power, cable and network")
+            return f"{self._name} did not answer for {waited_s:.1f} s", "check its power, cable and network"
         if isinstance(error, (av.HTTPUnauthorizedError, av.HTTPForbiddenError)):
-            return unreadable(f"{self._name} refused the user name or password", "correct them in the camera's address")
-        return unreadable(f"{self._name} cannot be read: {error.strerror}", "check address, power, cable and network")
+            return f"{self._name} refused the user name or password", "correct them in the camera's address"
+        return f"{self._name} cannot be read: {error.strerror}", "check address, power, cable and network"
 
 
 class _Folder:

@@ -33,6 +33,7 @@ class RtspServer:
         self._pause_s = 1 / fps
         self._password = password
         self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener.settimeout(0.1)
         self.port = self._listener.getsockname()[1]
         self._client: socket.socket | None = None
         self._over = threading.Event()
@@ -65,7 +66,6 @@ class RtspServer:
         self.stop()
 
     def _serve(self) -> None:
-        self._listener.settimeout(0.1)
         while not self._over.is_set():
             try:
                 self._client, _ = self._listener.accept()
