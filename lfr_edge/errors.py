@@ -14,6 +14,7 @@ class Reason(Enum):
     FILE_MISSING = "file-missing"
     FILE_MALFORMED = "file-malformed"
     FILE_EXISTS = "file-exists"
+    FILE_UNWRITABLE = "file-unwritable"
     VALUE_INVALID = "value-invalid"
     DEPENDENCY_MISSING = "dependency-missing"
     # outside data that we do not believe

@@ -4,7 +4,6 @@ For demos and for looking closely; evidence is kept by the inbox, which this is 
 """
 
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from lfr_edge.control_room.display import fields
 from lfr_edge.control_room.watch import ReceivedAlert
 from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.files import new_file, sync_folder
 
 
 def prepare(directory: Path) -> None:
@@ -36,33 +36,16 @@ def save(received: ReceivedAlert, directory: Path) -> Path:
         unfinished = Path(tempfile.mkdtemp(dir=directory, prefix=".unfinished-"))
         try:
             for name, content in files.items():
-                _write(unfinished / name, content)
+                with new_file(unfinished / name) as file:
+                    file.write(content)
             if not destination.exists():
                 unfinished.rename(destination)
-                _sync(directory)
+                sync_folder(directory)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
         raise _cannot(directory, error) from error
     return destination
-
-
-def _write(path: Path, content: bytes) -> None:
-    """A file on disk, not merely in a cache."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(directory: Path) -> None:
-    """Make a new name in the directory survive a power cut."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _cannot(directory: Path, error: OSError) -> ConfigError:

@@ -10,14 +10,12 @@ import hashlib
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import BinaryIO, cast
 
 from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
+from lfr_edge.files import new_file
 from lfr_edge.watchlist.pictures import PictureStore
 from lfr_edge.watchlist.span import Span
 
@@ -71,9 +69,7 @@ def open_package(path: Path) -> Package:
 
 def write_package(path: Path, order: bytes, watchlist: BinaryIO, pictures: BinaryIO) -> None:
     """Write the package whole or not at all; never over another file."""
-    if path.exists():
-        raise ConfigError(Reason.FILE_EXISTS, f"{path} exists already", fix="choose another name, or move it away")
-    with _new_file(path) as file:
+    with new_file(path) as file:
         for name, member in ((_ORDER, BytesIO(order)), (_WATCHLIST, watchlist), (_PICTURES, pictures)):
             length = member.seek(0, os.SEEK_END)
             member.seek(0)
@@ -137,23 +133,3 @@ def _refused(reason: Reason, what: str) -> UntrustedInputError:
     return UntrustedInputError(
         reason, f"the deployment package is damaged: {what}", fix="copy it again from the watchlist office"
     )
-
-
-@contextmanager
-def _new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears at `path`, synced, only if the block ends well."""
-    try:
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                yield cast(BinaryIO, file)
-                file.flush()
-                os.fsync(file.fileno())
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink()
-                raise
-    except OSError as error:
-        raise ConfigError(
-            Reason.VALUE_INVALID, f"{path} cannot be written: {error.strerror}", fix="check its folder and the disk"
-        ) from error

@@ -217,15 +217,14 @@ def test_saving_again_leaves_what_is_there(tmp_path: Path) -> None:
 
 
 def test_a_failure_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[Path] = []
+    synced: list[int] = []
 
-    def failing(path: Path, _content: bytes) -> None:
-        if written:
+    def failing(handle: int) -> None:
+        if synced:
             raise OSError(28, "No space left on device")
-        written.append(path)
-        path.touch()
+        synced.append(handle)
 
-    monkeypatch.setattr(saving, "_write", failing)
+    monkeypatch.setattr("os.fsync", failing)
     with pytest.raises(ConfigError, match="No space"):
         saving.save(_received(), tmp_path)
     assert list(tmp_path.iterdir()) == []
