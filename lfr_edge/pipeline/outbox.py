@@ -43,9 +43,13 @@ class Outbox:
     def __init__(self, path: Path) -> None:
         self._mutex = threading.Lock()
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        path.chmod(0o600)
-        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA secure_delete=ON", _SCHEMA):
-            self._database.execute(statement)
+        try:
+            path.chmod(0o600)
+            for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA secure_delete=ON", _SCHEMA):
+                self._database.execute(statement)
+        except BaseException:
+            self._database.close()
+            raise
 
     def next_session(self) -> int:
         """One more than at the last start: tells this run of the daemon from the ones before."""

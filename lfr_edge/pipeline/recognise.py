@@ -78,8 +78,8 @@ class Recogniser:
     def step(self, frame: Frame) -> list[SealedAlert]:
         """Process and wipe one frame; what it returns is sealed."""
         self._forgotten = False
-        self._expire(frame.captured_ns)  # of the other cameras too: they may be silent
         with frame.image.lease:
+            self._expire(frame.captured_ns)  # of the other cameras too: they may be silent
             return self._step(frame)
 
     def idle(self, now_ns: int) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from lfr_edge.clock import Clock
 from lfr_edge.config import BrokerConfig
-from lfr_edge.errors import DeviceError
+from lfr_edge.errors import DeviceError, Reason
 from lfr_edge.messages.alert import SealedAlert
 from lfr_edge.messages.status import Health, Status
 from lfr_edge.messages.topics import Channel, Topic
@@ -26,6 +26,7 @@ class Bus:
         self._clock = clock
         self._status = status
         self._force = force
+        self._connected: bool | None = None  # as last said in the log
         self._session = MqttSession(
             Broker(config.host, config.port, TlsFiles(config.ca, config.certificate, config.key)),
             status.van,
@@ -35,8 +36,8 @@ class Bus:
     def start(self, patience_s: float) -> None:
         """Connect; if the broker does not answer in time, say why, and go on trying in the background."""
         self._session.start()
-        if not self._session.wait_connected(patience_s):
-            _LOG.warning("no broker yet: %s; alerts wait in the outbox", self._session.problem or "no answer")
+        self._session.wait_connected(patience_s)
+        self._notice_connection()
 
     @property
     def connection(self) -> int:
@@ -51,17 +52,33 @@ class Bus:
     def announce(self, state: str) -> None:
         """Publish the van's new state, now or with the next connection."""
         self._status = self._changed_to(state)
-        with suppress(DeviceError):  # the session keeps it, and says it when the broker is back
+        try:
             self._session.publish(self._topic(Channel.STATUS), self._status.to_json(), qos=1, retain=True)
+        except DeviceError as error:
+            # While the broker is away, the session keeps the status, and says it when the broker is back.
+            if error.reason is Reason.BROKER_REFUSED and self._connected:
+                _LOG.warning("the control room does not see this van: %s", error)
 
     def report(self, health: Health) -> None:
         """Publish aggregates; of interest only now."""
+        self._notice_connection()
         with suppress(DeviceError):
             self._session.publish(self._topic(Channel.HEALTH), health.to_json(), qos=0)
 
     def close(self) -> None:
         """Leave in good order: the last status stays, no last will is sent."""
         self._session.close()
+
+    def _notice_connection(self) -> None:
+        """Say in the log, once each time, that the broker is away or back."""
+        connected = self._session.connected
+        if connected is self._connected:
+            return
+        self._connected = connected
+        if connected:
+            _LOG.info("connected to the broker")
+        else:
+            _LOG.warning("no broker: %s; alerts wait in the outbox", self._session.problem or "no answer")
 
     def _changed_to(self, state: str) -> Status:
         return Status.model_validate({**self._status.model_dump(), "state": state, "since": self._clock.utc()})

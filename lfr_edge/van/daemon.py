@@ -12,12 +12,12 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from lfr_edge.adapters.av_camera import AvCamera, CameraSettings
 from lfr_edge.adapters.engines import open_extractor
 from lfr_edge.adapters.evidence import JpegEvidenceSealer
 from lfr_edge.biometrics.arena import Arena
@@ -36,6 +36,7 @@ from lfr_edge.pipeline.outbox import Outbox
 from lfr_edge.pipeline.recognise import Recogniser
 from lfr_edge.van import deployment
 from lfr_edge.van.bus import Bus
+from lfr_edge.van.cameras import open_cameras
 from lfr_edge.van.sender import Sender
 from lfr_edge.van.stages import Recognition, Stage, capture
 
@@ -53,40 +54,32 @@ class Daemon:
 
     def __init__(self, config: VanConfig, config_sha256: str, package: Path, clock: Clock) -> None:
         self._clock = clock
+        self._van = config.van
+        self._stop_asked = False
         self._stopping = threading.Event()
-        self._news = threading.Event()  # a stage has ended, or somebody asked to stop
+        self._news = threading.Event()  # a stage has ended
         self._overdue_ticks = 0  # in a row
         engine_set = load_engine_set(config.engines.set, config.engines.manifests)
-        self._deployment = deployment.load(package, config, engine_set, clock.utc())
-        self._order = self._deployment.order
-        self._van = config.van
-        self._arena = _open_arena(config)
-        store = EngineStore(config.engines.store)
-        extractor = open_extractor(engine_set, store, self._arena, threads=config.engines.threads)
-        identity = SealIdentity.from_file(config.keys.deployment)
-        self._watchlist = self._deployment.unseal(identity, engine_set, self._arena)
-        recogniser = Recogniser(
-            extractor,
-            self._watchlist,
-            Decider(Rule(self._order.threshold, self._order.margin, self._order.confirmation, self._order.cooldown_s)),
-            self._sealer(SigningKey.from_file(config.keys.alert), engine_set),
-            {camera.id: camera.minimum_inter_eye_px for camera in config.cameras},
-        )
-        self._cameras = {
-            camera.id: AvCamera(CameraSettings(camera.id, camera.source, camera.pace), self._arena, clock)
-            for camera in config.cameras
-        }
-        lossless = [camera.id for camera in config.cameras if camera.pace == "full-speed"]
-        self._mailbox = Mailbox(self._cameras, lossless=lossless)
-        self._recognition = Recognition(recogniser, self._mailbox, clock, self._deliver)
-        self._outbox = _open_outbox(config.state)
-        self._bus = Bus(config.broker, config.force, self._first_status(config_sha256, engine_set), clock)
-        self._sender = Sender(self._outbox, self._bus, clock)
+        with ExitStack() as if_refused:
+            self._deployment = deployment.load(package, config, engine_set, clock.utc())
+            if_refused.callback(self._deployment.package.close)
+            self._order = self._deployment.order
+            self._arena = _open_arena(config)
+            if_refused.callback(self._arena.wipe)
+            self._cameras = open_cameras(config.cameras, self._arena, clock)
+            lossless = [camera.id for camera in config.cameras if camera.pace == "full-speed"]
+            self._mailbox = Mailbox(self._cameras, lossless=lossless)
+            recogniser = self._open_recogniser(config, engine_set)
+            self._recognition = Recognition(recogniser, self._mailbox, clock, self._deliver)
+            self._outbox, session = _open_outbox(config.state)
+            if_refused.callback(self._outbox.close)
+            self._bus = Bus(config.broker, config.force, self._first_status(session, config_sha256, engine_set), clock)
+            self._sender = Sender(self._outbox, self._bus, clock)
+            if_refused.pop_all()
 
     def stop(self) -> None:
-        """Blind the van now. May be called from a signal handler."""
-        self._stopping.set()
-        self._news.set()
+        """Blind the van with the next tick. For signal handlers: an event's lock may be held by whom they interrupt."""
+        self._stop_asked = True
 
     def run(self) -> bool:
         """Be live until the end; False if that was a fault of ours."""
@@ -102,64 +95,68 @@ class Daemon:
         for stage in (send, recognise, *captures):
             stage.start()
         try:
-            self._supervise(captures, recognise, send)
+            unhurt = self._supervise(captures, recognise, send)
         finally:
             self._blind(captures, recognise)
-        return self._leave([*captures, recognise, send])
+        return self._leave([*captures, recognise, send], unhurt=unhurt)
 
-    def _supervise(self, captures: Sequence[Stage], recognise: Stage, send: Stage) -> None:
-        """Return when it is time to end."""
+    def _supervise(self, captures: Sequence[Stage], recognise: Stage, send: Stage) -> bool:
+        """Return when it is time to end; False if that is a fault of ours."""
         ticks = 0
-        while not self._stopping.is_set():
+        while not self._stop_asked:
             self._news.wait(_TICK_S)
             self._news.clear()
-            if any(stage.failure for stage in (*captures, recognise, send)):
-                return
+            if any(stage.failure for stage in (*captures, recognise, send)) or self._held_too_long():
+                return False
             if self._clock.utc() >= self._order.not_after:
                 _LOG.info("the order's window is over")
-                return
+                return True
             if not any(stage.is_alive() for stage in captures):
                 self._recognition.finish()
                 if not recognise.is_alive():
                     _LOG.info("every camera has ended")
-                    return
-            self._check_retention()
+                    return True
             if ticks % _HEALTH_EVERY_TICKS == 0:
                 self._bus.report(self._health())
             ticks += 1
+        return True
 
-    def _check_retention(self) -> None:
-        """End rather than hold a face for longer than the retention table allows.
+    def _held_too_long(self) -> bool:
+        """Whether a lease outlives its row of the retention table: rather no recognition than that.
 
         Not at first sight: a process that was stopped and goes on finds its leases late, and releases them at once.
         """
         overdue = self._arena.overdue()
         self._overdue_ticks = self._overdue_ticks + 1 if overdue else 0
-        if self._overdue_ticks > _OVERDUE_TICKS:
-            raise RuntimeError(f"held past its deadline: {', '.join(sorted({lease.row.name for lease in overdue}))}")
+        if self._overdue_ticks <= _OVERDUE_TICKS:
+            return False
+        _LOG.error("held past its deadline: %s", ", ".join(sorted({lease.row.name for lease in overdue})))
+        return True
 
     def _blind(self, captures: Sequence[Stage], recognise: Stage) -> None:
         """Close the cameras, wipe what waits, let the recogniser wipe its tracks and engines, wipe the list."""
         self._stopping.set()
-        for source in self._cameras.values():
-            source.close()
-        self._mailbox.close()
-        self._recognition.finish()
-        for stage in (*captures, recognise):
-            stage.join(_JOIN_S)
-        self._arena.wipe()
-        self._deployment.package.close()
+        try:
+            for source in self._cameras.values():
+                source.close()
+            self._mailbox.close()
+            self._recognition.finish()
+            for stage in (*captures, recognise):
+                stage.join(_JOIN_S)
+        finally:
+            self._arena.wipe()
+            self._deployment.package.close()
 
-    def _leave(self, stages: Sequence[Stage]) -> bool:
-        """Give waiting alerts a last chance, say goodbye."""
+    def _leave(self, stages: Sequence[Stage], *, unhurt: bool) -> bool:
+        """Give waiting alerts a last chance, say goodbye. What failed is not said to have ended: it is offline."""
         self._sender.stop()
         for stage in stages:
             stage.join(_JOIN_S)
-        unhurt = not any(stage.failure or stage.is_alive() for stage in stages)
+        unhurt = unhurt and not any(stage.failure or stage.is_alive() for stage in stages)
         if not self._sender.drain():
             _LOG.warning("alerts wait in the outbox for the next start")
         self._bus.report(self._health())
-        self._bus.announce("ended")
+        self._bus.announce("ended" if unhurt else "offline")
         self._bus.close()
         self._outbox.close()
         return unhurt
@@ -169,14 +166,25 @@ class Daemon:
         self._sender.wake()
         _LOG.info("alert %s", alert.id)
 
-    def _sealer(self, key: SigningKey, engine_set: EngineSet) -> JpegEvidenceSealer:
-        pictures = self._deployment.package.pictures
-        return JpegEvidenceSealer(self._van, self._order, engine_set, pictures, key, self._clock)
+    def _open_recogniser(self, config: VanConfig, engine_set: EngineSet) -> Recogniser:
+        """Engines and list in memory: the keys are read first, because that is quickly said."""
+        order, package = self._order, self._deployment.package
+        identity = SealIdentity.from_file(config.keys.deployment)
+        key = SigningKey.from_file(config.keys.alert)
+        self._watchlist = self._deployment.unseal(identity, engine_set, self._arena)
+        store = EngineStore(config.engines.store)
+        return Recogniser(
+            open_extractor(engine_set, store, self._arena, threads=config.engines.threads),
+            self._watchlist,
+            Decider(Rule(order.threshold, order.margin, order.confirmation, order.cooldown_s)),
+            JpegEvidenceSealer(self._van, order, engine_set, package.pictures, key, self._clock),
+            {camera.id: camera.minimum_inter_eye_px for camera in config.cameras},
+        )
 
-    def _first_status(self, config_sha256: str, engine_set: EngineSet) -> Status:
+    def _first_status(self, session: int, config_sha256: str, engine_set: EngineSet) -> Status:
         return Status(
             van=self._van,
-            session=self._outbox.next_session(),
+            session=session,
             state="armed",
             since=self._clock.utc(),
             order=self._order.id,
@@ -219,11 +227,15 @@ def _open_arena(config: VanConfig) -> Arena:
     return arena
 
 
-def _open_outbox(state: Path) -> Outbox:
+def _open_outbox(state: Path) -> tuple[Outbox, int]:
+    """The outbox, and the number of this run of the daemon."""
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return Outbox(state / "outbox.sqlite")
+        outbox = Outbox(state / "outbox.sqlite")
+        return outbox, outbox.next_session()
     except (OSError, sqlite3.Error) as error:
         raise ConfigError(
-            Reason.FILE_MALFORMED, f"the outbox in {state} cannot be used: {error}", fix="mend the folder's permissions"
+            Reason.FILE_MALFORMED,
+            f"the outbox in {state} cannot be used: {error}",
+            fix="mend the folder's permissions and free its disk; if the file is damaged, move it away",
         ) from error

@@ -12,7 +12,7 @@ from lfr_edge.biometrics.arena import Arena
 from lfr_edge.config import VanConfig
 from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import VerifyKey
-from lfr_edge.errors import PolicyError, Reason, UntrustedInputError
+from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputError
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.messages.order import Order, VanAssignment, open_order
 from lfr_edge.watchlist.container import read_watchlist
@@ -26,9 +26,16 @@ class Deployment:
 
     order: Order
     package: Package
+    assignment: VanAssignment  # this van's part of the order
 
     def unseal(self, identity: SealIdentity, engine_set: EngineSet, arena: Arena) -> Watchlist:
-        """Decrypt the list into leased memory."""
+        """Decrypt the list into leased memory. ConfigError if it was not sealed to this key."""
+        if identity.recipient != self.assignment.recipient:
+            raise ConfigError(
+                Reason.WRONG_RECIPIENT,
+                f"the list of order '{self.order.id}' was sealed to another deployment key than this van's",
+                fix="name the key whose public half the office got as keys.deployment, or have the list sealed again",
+            )
         dimension = sum(embedder.dimension for embedder in engine_set.embedders)
         return read_watchlist(
             self.package.watchlist(), identity, arena, contract=engine_set.contract, dimension=dimension
@@ -42,13 +49,13 @@ def load(path: Path, config: VanConfig, engine_set: EngineSet, now: datetime) ->
         trusted = [VerifyKey.from_file(signer) for signer in config.keys.trusted_order_signers]
         order = open_order(package.order, trusted, threshold=config.keys.order_signatures)
         _check_members(order, package)
-        _check_van(order, config)
+        assignment = _check_van(order, config)
         _check_engines(order, engine_set)
         _check_window(order, now)
     except BaseException:
         package.close()
         raise
-    return Deployment(order, package)
+    return Deployment(order, package, assignment)
 
 
 def _check_members(order: Order, package: Package) -> None:
@@ -65,8 +72,8 @@ def _check_members(order: Order, package: Package) -> None:
             )
 
 
-def _check_van(order: Order, config: VanConfig) -> None:
-    assignment = _assignment(order, config.van)
+def _check_van(order: Order, config: VanConfig) -> VanAssignment:
+    assignment = next((assignment for assignment in order.vans if assignment.id == config.van), None)
     if order.force != config.force or assignment is None:
         raise PolicyError(
             Reason.WRONG_VAN,
@@ -84,10 +91,7 @@ def _check_van(order: Order, config: VanConfig) -> None:
         raise PolicyError(
             Reason.DEMO_ORDER, f"order '{order.id}' is a demo", fix="a production van takes signed deployments only"
         )
-
-
-def _assignment(order: Order, van: str) -> VanAssignment | None:
-    return next((assignment for assignment in order.vans if assignment.id == van), None)
+    return assignment
 
 
 def _check_engines(order: Order, engine_set: EngineSet) -> None:

@@ -4,7 +4,7 @@ import logging
 import threading
 
 from lfr_edge.clock import Clock
-from lfr_edge.errors import DeviceError
+from lfr_edge.errors import DeviceError, Reason
 from lfr_edge.pipeline.outbox import Outbox
 from lfr_edge.pipeline.ports import AlertPublisher
 
@@ -54,9 +54,10 @@ class Sender:
             try:
                 self._publisher.publish(pending.alert, pending.expires_at)
             except DeviceError as error:
-                if not self._complained:
+                # That the broker is away, the bus says once; here is what it does not like about an alert.
+                if error.reason is Reason.BROKER_REFUSED and not self._complained:
                     _LOG.warning("alerts wait in the outbox: %s", error)
-                self._complained = True
+                    self._complained = True
                 return False
             self._complained = False
             self._sent = pending.sequence

@@ -9,11 +9,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from lfr_edge.clock import Clock
 from lfr_edge.errors import DeviceError
 from lfr_edge.messages.alert import SealedAlert
-from lfr_edge.pipeline.frame_source import FrameSource
+from lfr_edge.pipeline.frame_source import Frame, FrameSource
 from lfr_edge.pipeline.mailbox import Mailbox
 from lfr_edge.pipeline.recognise import Recogniser
 
@@ -60,6 +61,8 @@ def capture(camera: str, source: FrameSource, mailbox: Mailbox, stop: threading.
                 continue
             if frame is None:
                 return
+            if lost:
+                _LOG.info("camera %s is back", camera)
             lost = False
             mailbox.put(frame)
     finally:
@@ -93,15 +96,21 @@ class Recognition:
                     return
                 if not frames:
                     self.recogniser.idle(self._clock.monotonic_ns())
-                for frame in frames:
-                    started = time.perf_counter()
-                    alerts = self.recogniser.step(frame)
-                    self._step_ms.append((time.perf_counter() - started) * 1e3)
-                    self._captured_ns.setdefault(frame.camera, deque(maxlen=_RATE_OVER)).append(frame.captured_ns)
-                    for alert in alerts:
-                        self._deliver(alert)
+                with ExitStack() as unless_processed:
+                    for frame in frames:
+                        unless_processed.enter_context(frame.image.lease)
+                    for frame in frames:
+                        self._process(frame)
         finally:
             self.recogniser.close()
+
+    def _process(self, frame: Frame) -> None:
+        started = time.perf_counter()
+        alerts = self.recogniser.step(frame)
+        self._step_ms.append((time.perf_counter() - started) * 1e3)
+        self._captured_ns.setdefault(frame.camera, deque(maxlen=_RATE_OVER)).append(frame.captured_ns)
+        for alert in alerts:
+            self._deliver(alert)
 
     def fps(self, camera: str) -> float:
         """Pictures of this camera recognised per second, over its last ones; 0 when the newest is old."""
