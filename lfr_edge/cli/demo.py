@@ -32,16 +32,19 @@ from lfr_edge.cli.demo_scene import (
 from lfr_edge.cli.demo_show import Outcome, closing_table, live_view
 from lfr_edge.clock import SystemClock
 from lfr_edge.control_room.watch import ReceivedAlert, RefusedAlert, Watch
-from lfr_edge.errors import DeviceError, Reason
+from lfr_edge.errors import ConfigError, DeviceError, Reason
 from lfr_edge.inference.store import EngineStore
-from lfr_edge.messages.status import Health
+from lfr_edge.messages.status import Health, Status
 from lfr_edge.messages.topics import Channel, topic_filter
 from lfr_edge.transport.local_broker import LocalBroker
 from lfr_edge.transport.mqtt import MqttSession
 
 _POLL_S = 0.25
 _STOP_S = 20.0
+_LAST_WORD_S = 2.0
 _EXIT_WRONG = 1
+# Ended, or stopped before it could end in order: Ctrl-C reaches it too when it is pressed in a terminal.
+_EXITS_OF_A_VAN = (0, 130, -signal.SIGINT, -signal.SIGTERM)
 
 _say = Console(stderr=True, highlight=False)
 
@@ -62,6 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 if everybody expected alerted once and nobody else did, 1 if not."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else van, broker and temporary files would stay
+    _make_room(options.page)
     shown = footage(options.clip, options.camera, full_speed=options.full_speed)
     rows = rows_of(options.photos)
     store = EngineStore(options.store.resolve())
@@ -73,7 +78,6 @@ def run(options: argparse.Namespace) -> int:
         _say.print(f"enrolling {len(rows)} photos with {engine_set.name}, sealing the deployment package")
         scene = set_the_scene(folder, rows, engine_set, store)
         outcome = _play(scene, shown, store, live=not options.once)
-    options.page.parent.mkdir(parents=True, exist_ok=True)
     options.page.write_text(page(outcome, SystemClock().utc()), "utf-8")
     _say.print(closing_table(outcome))
     _say.print(f"the alerts' pictures: {options.page}")
@@ -82,10 +86,22 @@ def run(options: argparse.Namespace) -> int:
     return _EXIT_WRONG if outcome.missed or outcome.unexpected else 0
 
 
+def _make_room(page_file: Path) -> None:
+    """The page's folder, before anybody waits for the page."""
+    try:
+        page_file.parent.mkdir(parents=True, exist_ok=True)
+        page_file.touch()
+    except OSError as error:
+        raise ConfigError(
+            Reason.VALUE_INVALID, f"{page_file} cannot be written: {error.strerror}", fix="name another with --page"
+        ) from error
+
+
 def _play(scene: Scene, shown: Footage, store: EngineStore, *, live: bool) -> Outcome:
     """Broker, watcher and van, until the footage ends or somebody presses Ctrl-C."""
     events: list[ReceivedAlert | RefusedAlert] = []
     health: list[Health] = []
+    states: list[str] = []
     broker_folder = scene.folder / "broker"
     broker_folder.mkdir()
     with LocalBroker(broker_folder, force=FORCE, vans=[VAN], control_rooms=[CONTROL_ROOM]) as broker:
@@ -97,13 +113,26 @@ def _play(scene: Scene, shown: Footage, store: EngineStore, *, live: bool) -> Ou
                 topic_filter(Channel.HEALTH, force=FORCE, van=VAN),
                 lambda incoming: health.append(Health.from_untrusted(incoming.payload)),
             )
+            session.subscribe(
+                topic_filter(Channel.STATUS, force=FORCE, van=VAN),
+                lambda incoming: states.append(Status.from_untrusted(incoming.payload).state),
+            )
             with _van(scene, config) as process, _screen(live=live) as screen:
                 while process.poll() is None:
                     session.wait(_POLL_S)
                     if screen is not None:
                         screen.update(live_view(scene, shown, events, health))
+            _wait_for_the_last_word(session, states)
     alerts = tuple(event for event in events if isinstance(event, ReceivedAlert))
     return Outcome(scene.engine_set.name, tuple(sorted(shown.expected)), alerts, watch.refused, tuple(health))
+
+
+def _wait_for_the_last_word(session: MqttSession, states: list[str]) -> None:
+    """The broker delivers in order: once the van has said that it ended, every alert of it is here."""
+    for _ in range(round(_LAST_WORD_S / _POLL_S)):
+        if "ended" in states:
+            return
+        session.wait(_POLL_S)
 
 
 @contextmanager
@@ -120,8 +149,11 @@ def _van(scene: Scene, config: Path) -> Iterator["subprocess.Popen[bytes]"]:
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            process.wait(_STOP_S)
-    if process.returncode not in (0, -signal.SIGINT):
+            try:
+                process.wait(_STOP_S)
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
+                process.kill()
+    if process.returncode not in _EXITS_OF_A_VAN:
         last_words = log.read_text("utf-8", errors="replace").strip().splitlines()[-4:]
         raise DeviceError(Reason.ENGINE_FAILED, "the van ended badly: " + " | ".join(last_words), fix="see its message")
 

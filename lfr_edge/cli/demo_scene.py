@@ -3,11 +3,14 @@
 Each role's part is done with the code that the role itself uses; only the paths are made up here.
 """
 
+import itertools
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 
 from lfr_edge.adapters.engines import open_extractor
@@ -25,6 +28,7 @@ from lfr_edge.office.listing import Row, read_list
 from lfr_edge.office.order_file import UNSEALED
 from lfr_edge.office.seal import seal_package
 from lfr_edge.transport.local_broker import LocalBroker
+from lfr_edge.van.cameras import require_playable
 from lfr_edge.watchlist.entries import Particulars
 
 FORCE, VAN, CAMERA, CONTROL_ROOM = "demo", "van-1", "street", "control-room"
@@ -32,7 +36,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "demo"
 CLIP = EXAMPLES / "street_clip.mp4"
 PREFERRED_SET, FALLBACK_SET = "yunet-mobilefacenet", "centerface-dlib29"
 _THREADS = 2
-_ENROL_BYTES = 96 << 20
+_ARENA_BYTES = 96 << 20
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9]+")
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 
@@ -77,11 +81,12 @@ def choose_engine_set(store: EngineStore, wanted: str | None) -> tuple[EngineSet
 
 
 def footage(clip: Path | None, camera: str | None, *, full_speed: bool) -> Footage:
-    """The demo's own clip, or what the person wants to try."""
+    """The demo's own clip, or what the person wants to try. DeviceError if that is a file that does not play."""
     pace = "full-speed" if full_speed else "live"
     if camera is not None:
         return Footage(camera, "live", frozenset())
     if clip is not None:
+        require_playable(str(clip.resolve()), Arena(_ARENA_BYTES), SystemClock())
         return Footage(str(clip.resolve()), pace, frozenset())
     people = json.loads((EXAMPLES / "ground_truth.json").read_text("utf-8"))["people"]
     return Footage(str(CLIP), pace, frozenset(person["id"] for person in people if person["watchlist"]))
@@ -94,7 +99,7 @@ def rows_of(photos: Path | None) -> list[Row]:
         if problems:
             raise RuntimeError(f"the demo's own list is broken: {problems[0]}")
         return rows
-    files = sorted(path for path in photos.glob("*") if path.suffix.lower() in _PICTURES) if photos.is_dir() else []
+    files = sorted(path for path in photos.glob("*") if path.suffix.lower() in _PICTURES and path.is_file())
     if not files:
         raise ConfigError(
             Reason.FILE_MISSING, f"there are no pictures in {photos}", fix="give a folder of JPEG, PNG or WebP photos"
@@ -103,7 +108,7 @@ def rows_of(photos: Path | None) -> list[Row]:
         Row(
             line,
             Particulars(
-                id=_NOT_IN_IDS.sub("-", path.stem)[:64] or "photo",
+                id=entry,
                 category="tried in the demo",
                 response="green",
                 legal_basis="consent",
@@ -112,8 +117,18 @@ def rows_of(photos: Path | None) -> list[Row]:
             ),
             path,
         )
-        for line, path in enumerate(files, start=1)
+        for line, (path, entry) in enumerate(zip(files, _ids(files), strict=True), start=1)
     ]
+
+
+def _ids(files: Sequence[Path]) -> list[str]:
+    """An id for each file, after its name, no two the same."""
+    ids: list[str] = []
+    for path in files:
+        name = _NOT_IN_IDS.sub("-", path.stem).strip("-")[:48] or "photo"
+        others = (f"{name}-{number}" for number in itertools.count(2))
+        ids.append(next(entry for entry in itertools.chain([name], others) if entry not in ids))
+    return ids
 
 
 def set_the_scene(folder: Path, rows: list[Row], engine_set: EngineSet, store: EngineStore) -> Scene:
@@ -157,7 +172,7 @@ def write_config(scene: Scene, shown: Footage, broker: LocalBroker, store: Engin
     """The van's configuration file."""
     files = broker.client_files(VAN)
     path = scene.folder / "van.toml"
-    quoted = json.dumps  # a JSON string is a TOML string
+    quoted = partial(json.dumps, ensure_ascii=False)  # a JSON string is a TOML string, but for escaped surrogates
     path.write_text(
         f"""\
 van = "{VAN}"
@@ -194,7 +209,7 @@ pace = "{shown.pace}"
 
 
 def _enrol(rows: list[Row], engine_set: EngineSet, store: EngineStore, out: Path) -> None:
-    arena = Arena(_ENROL_BYTES)
+    arena = Arena(_ARENA_BYTES)
     extractor = open_extractor(engine_set, store, arena, threads=_THREADS)
     try:
         with enrol(rows, extractor, arena) as result:

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lfr_edge.adapters.av_source import redacted
 from lfr_edge.cli.demo_scene import Footage, Scene
 from lfr_edge.control_room.display import block
 from lfr_edge.control_room.watch import ReceivedAlert, RefusedAlert
@@ -58,8 +59,9 @@ class Outcome:
     def fps(self) -> float:
         """Pictures recognised per second while pictures came."""
         seen = [(report.at, sum(c.frames_read - c.superseded for c in report.cameras)) for report in self.health]
-        # Reports before the first and after the last picture would count waiting as slowness.
         moving = [pair for pair, before in zip(seen[1:], seen, strict=False) if pair[1] > before[1]]
+        # Between the last report with new pictures and the one before it, the pictures ended: waiting is not slowness.
+        moving = moving[:-1] if len(moving) > 2 else moving
         if len(moving) < 2:
             return 0.0
         (first_at, first), (last_at, last) = moving[0], moving[-1]
@@ -106,7 +108,7 @@ def live_view(
                 str(now.queue),
                 str(now.alerts),
             )
-    waiting = Text(f"the van starts, {shown.source}") if not health else Text("")
+    waiting = Text(f"the van starts, {redacted(shown.source)}") if not health else Text("")
     return Group(heading, cameras, waiting, Columns([block(event) for event in list(events)[-_ALERTS_IN_VIEW:]]))
 
 
