@@ -1,0 +1,80 @@
+"""`lfr-edge engines`: get, list and check the models of engine sets."""
+
+import argparse
+from pathlib import Path
+
+from lfr_edge.errors import DeviceError, Reason
+from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, engine_set_names, load_engine_set
+from lfr_edge.inference.parity import FLOAT32_BOUND, worst_cosine
+from lfr_edge.inference.store import DEFAULT_STORE, EngineStore
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    parser.add_argument("--manifests", type=Path, default=DEFAULT_MANIFESTS, help="folder of engine sets (%(default)s)")
+    parser.add_argument("--store", type=Path, default=DEFAULT_STORE, help="where the models are kept (%(default)s)")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="fetch|list|verify")
+    fetch = actions.add_parser("fetch", help="get a set's models into the store")
+    fetch.add_argument("name")
+    fetch.add_argument(
+        "--from",
+        dest="folders",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="look here first; repeatable",
+    )
+    actions.add_parser("list", help="what sets there are, and whether their models are here")
+    verify = actions.add_parser("verify", help="check a set's models: hashes, then golden pictures through the engine")
+    verify.add_argument("name")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked; 0 when done. LfrEdgeError otherwise."""
+    store = EngineStore(args.store)
+    if args.action == "fetch":
+        _fetch(args.name, args.manifests, store, args.folders)
+    elif args.action == "verify":
+        _verify(args.name, args.manifests, store)
+    else:
+        _list(args.manifests, store)
+    return 0
+
+
+def _fetch(name: str, manifests: Path, store: EngineStore, folders: list[Path]) -> None:
+    engine_set = load_engine_set(name, manifests)
+    for file, where in store.fetch(engine_set, folders).items():
+        print(f"{file}: from {where}")
+    print(f"{name} is in {store.root}")
+
+
+def _list(manifests: Path, store: EngineStore) -> None:
+    for name in engine_set_names(manifests):
+        engine_set = load_engine_set(name, manifests)
+        missing = [onnx.file for onnx in engine_set.onnx_files if not store.has(onnx)]
+        print(f"{name}: {'missing ' + ', '.join(missing) if missing else 'ready'}")
+        print(f"  threshold  {engine_set.threshold:g}, never below {engine_set.threshold_floor:g}")
+        print(f"  contract   {engine_set.contract}")
+        print(f"  engine set {engine_set.digest}")
+
+
+def _verify(name: str, manifests: Path, store: EngineStore) -> None:
+    from lfr_edge.adapters.openvino_engine import open_detector, open_embedder  # noqa: PLC0415 - `fetch` needs no backend
+
+    engine_set = load_engine_set(name, manifests)
+    store.verify(engine_set)
+    for onnx in engine_set.onnx_files:
+        print(f"{onnx.file}: sha256 {onnx.sha256}")
+    detector = open_detector(engine_set, store)
+    embedders = [open_embedder(embedder, store) for embedder in engine_set.embedders]
+    cosine = worst_cosine(engine_set, detector, embedders)
+    for engine in (detector, *embedders):
+        engine.close()
+    if cosine < FLOAT32_BOUND:
+        raise DeviceError(
+            Reason.ENGINE_FAILED,
+            f"OpenVINO computes something else than {name} was measured with: worst cosine {cosine:.7f}",
+            fix=f"at least {FLOAT32_BOUND} is required; install the version of OpenVINO in requirements.lock",
+        )
+    print(f"golden pictures: worst cosine {cosine:.7f}, at least {FLOAT32_BOUND} required")

