@@ -9,6 +9,7 @@ and, on RTSP, delay them (231 ms instead of 45).
 """
 
 import re
+import time
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -23,6 +24,7 @@ from lfr_edge.errors import DeviceError, Reason
 
 SILENCE_S = 1.0  # half of what retention.LIBAV allows: after that without a picture the decoder is closed
 FOLDER_FPS = 25.0  # what a folder of pictures is played at, for want of time stamps; also libav's own default
+_POLL_S = 0.005
 _PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 # No playlists (they open other files and addresses), and no subtitles or plain text, which libav would draw as video.
 _FILE_FORMATS = (
@@ -116,13 +118,15 @@ class _Container:
 
     def step(self) -> list[av.VideoFrame] | None:
         """See `Connection.step`."""
-        packet = self._next_packet()
-        if packet is None:
-            return None
         try:
-            return packet.decode()
+            packet = next(self._packets, None)
+        except av.BlockingIOError:
+            return self._poll()
         except av.FFmpegError as error:
-            raise UndecodableError(error.strerror) from None
+            complaint = self._complaint(error, self._silence_s)
+        else:
+            return None if packet is None else _decoded(packet)
+        raise unreadable(*complaint)
 
     def close(self) -> None:
         """See `Connection.close`: the decoder goes with its last reference, and its pictures with it."""
@@ -148,14 +152,13 @@ class _Container:
             self._container.close()
             raise unreadable(f"{self._name} holds no video that can be decoded", "name a video or a picture")
         stream.codec_context.thread_count = 1
-        return self._container.demux(stream)
+        return self._container.demux(video=0)
 
-    def _next_packet(self) -> "Packet[VideoStream] | None":
-        try:
-            return next(self._packets, None)
-        except av.FFmpegError as error:
-            complaint = self._complaint(error, self._silence_s)
-        raise unreadable(*complaint)
+    def _poll(self) -> list[av.VideoFrame]:
+        """No picture yet, a little later: a device may be asked for one, but its driver cannot be interrupted."""
+        time.sleep(_POLL_S)
+        self._packets = self._container.demux(video=0)  # the old generator ended with the error
+        return []
 
     def _complaint(self, error: av.FFmpegError, waited_s: float) -> tuple[str, str]:
         """What is wrong, and what to do."""
@@ -164,6 +167,13 @@ class _Container:
         if isinstance(error, (av.HTTPUnauthorizedError, av.HTTPForbiddenError)):
             return f"{self._name} refused the user name or password", "correct them in the camera's address"
         return f"{self._name} cannot be read: {error.strerror}", "check address, power, cable and network"
+
+
+def _decoded(packet: "Packet[VideoStream]") -> list[av.VideoFrame]:
+    try:
+        return packet.decode()
+    except av.FFmpegError as error:
+        raise UndecodableError(error.strerror) from None
 
 
 class _Folder:
@@ -208,7 +218,8 @@ def _how_to_open(source: str, kind: Kind) -> tuple[str, str | None, dict[str, st
         }
         return source, "rtsp", options
     if kind is Kind.DEVICE:
-        return source, "video4linux2,v4l2", {"fflags": "nobuffer"}
+        # 4 is AVFMT_FLAG_NONBLOCK, which has no name here: see `_poll`.
+        return source, "video4linux2,v4l2", {"fflags": "nobuffer+4", "analyzeduration": "1"}
     # "file:" so that a colon in a name is no protocol; no patterns, so that a percent sign is none either.
     options = {"protocol_whitelist": "file", "format_whitelist": _FILE_FORMATS, "pattern_type": "none"}
     return f"file:{source}", None, options

@@ -127,6 +127,13 @@ def test_close_ends_a_read_that_is_blocked_in_another_thread(server: RtspServer)
     assert results == [None]
 
 
+def test_a_password_may_be_percent_encoded() -> None:
+    with RtspServer([flat(90)], password="s3/c@et") as server:
+        source = camera(server, user="camera:s3%2Fc%40et")
+        assert read(source).sequence == 0
+        source.close()
+
+
 def test_a_wrong_password_is_named_and_never_shown(
     server: RtspServer, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
