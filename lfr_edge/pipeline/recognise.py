@@ -45,7 +45,8 @@ class Counts:
     detections: int = 0
     tracks: int = 0
     embeddings: int = 0
-    matches: int = 0
+    matches: int = 0  # of tracks, those that fell into a cool-down included
+    alerts: int = 0
 
 
 class Recogniser:
@@ -152,6 +153,7 @@ class Recogniser:
             if self._decider.may_alert(first.entry.id, frame.captured_ns):
                 match = Match(first, runner_up, track.faces, frame.camera, frame.captured_at)
                 alerts.append(self._seal(match, track, frame.image, (detection.box_px, others)))
+        self.counts.alerts += len(alerts)
         return alerts
 
     def _seal(self, match: Match, track: Track, image: Image, boxes: tuple[Box, Sequence[Box]]) -> SealedAlert:

@@ -202,7 +202,7 @@ class Daemon:
             tracks=self._recognition.recogniser.tracks_in_view,
             queue=self._mailbox.waiting,
             faces_detected=counts.detections,
-            alerts=counts.matches,
+            alerts=counts.alerts,
             outbox=len(self._outbox),
             step_ms_p50=self._recognition.step_ms(0.50),
             step_ms_p99=self._recognition.step_ms(0.99),
