@@ -11,22 +11,19 @@ from lfr_edge.inference.store import DEFAULT_STORE, EngineStore
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
-    parser.add_argument("--manifests", type=Path, default=DEFAULT_MANIFESTS, help="folder of engine sets (%(default)s)")
-    parser.add_argument("--store", type=Path, default=DEFAULT_STORE, help="where the models are kept (%(default)s)")
+    places = argparse.ArgumentParser(add_help=False)
+    places.add_argument("--manifests", type=Path, default=DEFAULT_MANIFESTS, help="folder of engine sets (%(default)s)")
+    places.add_argument("--store", type=Path, default=DEFAULT_STORE, help="where the models are kept (%(default)s)")
     actions = parser.add_subparsers(dest="action", required=True, metavar="fetch|list|verify")
-    fetch = actions.add_parser("fetch", help="get a set's models into the store")
+    fetch = actions.add_parser("fetch", parents=[places], help="get a set's models into the store")
     fetch.add_argument("name")
     fetch.add_argument(
-        "--from",
-        dest="folders",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="look here first; repeatable",
+        "--from", dest="folders", type=Path, action="append", default=[], metavar="DIR", help="look here first"
     )
-    actions.add_parser("list", help="what sets there are, and whether their models are here")
-    verify = actions.add_parser("verify", help="check a set's models: hashes, then golden pictures through the engine")
+    actions.add_parser("list", parents=[places], help="what sets there are, and whether their models are here")
+    verify = actions.add_parser(
+        "verify", parents=[places], help="check a set's models: hashes, then golden pictures through the engine"
+    )
     verify.add_argument("name")
 
 

@@ -35,6 +35,7 @@ def download(
                 raise _failed(f"{announced} bytes announced, at most {max_bytes} expected")
             return _read_bounded(response, max_bytes, deadline, announced)
     except urllib.error.HTTPError as error:
+        error.close()
         raise _failed(f"the server answered {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
         raise _failed(f"not reachable ({error.reason})") from error
@@ -77,9 +78,9 @@ class _HttpsRedirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        """The request to go on with; DeviceError where it would not be HTTPS."""
+        """The request to go on with; HTTPError where it would not be HTTPS."""
         if not _is_allowed(newurl, loopback_http=self._loopback_http):
-            raise _failed("redirected away from https")
+            raise urllib.error.HTTPError(newurl, code, "and a redirection away from https", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

@@ -4,6 +4,7 @@ The pictures are made by integer arithmetic, the same on every machine, and show
 were computed by another implementation than any backend here: onnx's reference evaluator, in numpy.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -52,4 +53,5 @@ def _cosine(computed: NDArray[np.float32], golden: Sequence[float]) -> float:
     """Cosine in [-1, 1]; -1 where sizes differ or nothing was computed, so that a broken backend cannot pass."""
     a, b = computed.ravel().astype(np.float64), np.asarray(golden)
     lengths = float(np.linalg.norm(a) * np.linalg.norm(b)) if a.size == b.size else 0.0
-    return float(a @ b) / lengths if lengths > 0 else -1.0
+    # Written so that a NaN or an infinity among the outputs, which makes the length one, does not pass either.
+    return float(a @ b) / lengths if 0 < lengths < math.inf else -1.0

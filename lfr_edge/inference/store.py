@@ -4,12 +4,11 @@ What is not here: where a missing model comes from (`sources`).
 """
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
+from lfr_edge.files import PUBLIC, new_file
 from lfr_edge.inference.manifest import EngineSet, OnnxFile
 from lfr_edge.inference.sources import obtain
 
@@ -71,7 +70,9 @@ class EngineStore:
                 came_from[onnx.file] = "the store"
                 continue
             content, came_from[onnx.file] = obtain(onnx, folders)
-            self._write(self.path_of(onnx.sha256), content)
+            # Public weights: the daemon's user reads what an administrator fetched.
+            with new_file(self.path_of(onnx.sha256), mode=PUBLIC, replace=True) as file:
+                file.write(content)
         return came_from
 
     def _make_folders(self) -> None:
@@ -79,30 +80,8 @@ class EngineStore:
             (self.root / "onnx").mkdir(parents=True, exist_ok=True)
             self.compiled.mkdir(exist_ok=True)
         except OSError as error:
-            raise _unwritable(self.root, error) from error
-
-    def _write(self, path: Path, content: bytes) -> None:
-        try:
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=".incoming-")
-        except OSError as error:
-            raise _unwritable(self.root, error) from error
-        incoming = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                os.fchmod(file.fileno(), 0o644)  # public weights; the daemon's user reads what an administrator fetched
-                file.flush()
-                os.fsync(file.fileno())
-            incoming.replace(path)
-        except OSError as error:
-            raise _unwritable(self.root, error) from error
-        finally:
-            incoming.unlink(missing_ok=True)
-
-
-def _unwritable(root: Path, error: OSError) -> ConfigError:
-    return ConfigError(
-        Reason.FILE_MISSING,
-        f"cannot write to the engine store {root}: {error.strerror}",
-        fix="name another with --store",
-    )
+            raise ConfigError(
+                Reason.FILE_UNWRITABLE,
+                f"cannot make the engine store {self.root}: {error.strerror}",
+                fix="run as its owner, or name another with --store",
+            ) from error

@@ -1,0 +1,135 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, EngineSet, engine_set_names, load_engine_set
+
+NAMES = ("centerface-dlib29", "yunet-mobilefacenet")
+
+
+def changed(engine_set: EngineSet, path: str, value: object) -> EngineSet:
+    """The set with one value replaced, validated again."""
+    fields = json.loads(engine_set.model_dump_json())
+    *parents, last = path.split(".")
+    node = fields
+    for part in parents:
+        node = node[int(part)] if part.isdigit() else node[part]
+    assert last in node
+    node[last] = value
+    return EngineSet.model_validate_json(json.dumps(fields))
+
+
+@pytest.fixture
+def engine_set() -> EngineSet:
+    return load_engine_set("yunet-mobilefacenet")
+
+
+@pytest.fixture
+def manifests(tmp_path: Path) -> Path:
+    shutil.copytree(DEFAULT_MANIFESTS / NAMES[1], tmp_path / NAMES[1])
+    return tmp_path
+
+
+def test_both_released_sets_load() -> None:
+    assert engine_set_names() == NAMES
+    for name in NAMES:
+        engine_set = load_engine_set(name)
+        assert engine_set.embedders[0].mirrored
+        assert engine_set.dimension == 128
+        assert [len(rows) for rows in engine_set.golden.embedders] == [3]
+
+
+def test_the_released_contracts_never_change() -> None:
+    # A watchlist made under another contract is refused: changing one of these is a release decision.
+    contracts = {name: load_engine_set(name).contract for name in NAMES}
+    assert contracts == {
+        "centerface-dlib29": "a64463be15fa1d6fb356295413664a208f98783336f56dbf6020d26aca25fc3e",
+        "yunet-mobilefacenet": "deaa61b58d05e0f7fcd3fcb74f4294d858a813ab1d2c2df479c1bbed975273e0",
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("embedders.0.onnx.sha256", "0" * 64),
+        ("embedders.0.colour", "bgr"),
+        ("embedders.0.mean", [1.0, 2.0, 3.0]),
+        ("embedders.0.std", [1.0, 2.0, 3.0]),
+        ("embedders.0.size_px", [112, 128]),
+        ("embedders.0.template_px", [[0.0, 0.0]] * 5),
+        ("embedders.0.mirrored", False),
+        ("embedders.0.dimension", 64),
+    ],
+)
+def test_what_changes_features_changes_contract_and_digest(engine_set: EngineSet, path: str, value: object) -> None:
+    other = changed(engine_set, path, value)
+    assert other.contract != engine_set.contract
+    assert other.digest != engine_set.digest
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("name", "another"),
+        ("threshold", 0.6),
+        ("threshold_floor", 0.3),
+        ("threshold_origin", "measured elsewhere"),
+        ("detector.confidence_threshold", 0.1),
+        ("detector.nms_iou", 0.1),
+        ("embedders.0.onnx.file", "renamed.onnx"),
+        ("embedders.0.onnx.source.urls", []),
+        ("calibration.list_size", 1000),
+        ("golden.origin", "measured elsewhere"),
+    ],
+)
+def test_what_leaves_features_alone_changes_the_digest_only(engine_set: EngineSet, path: str, value: object) -> None:
+    other = changed(engine_set, path, value)
+    assert other.contract == engine_set.contract
+    assert other.digest != engine_set.digest
+
+
+def test_an_unknown_set_is_refused_with_the_known_names(manifests: Path) -> None:
+    for name in ("nonesuch", "../yunet-mobilefacenet", ""):
+        with pytest.raises(ConfigError, match="yunet-mobilefacenet") as refused:
+            load_engine_set(name, manifests)
+        assert refused.value.reason is Reason.FILE_MISSING
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("threshold = 0.52", "threshold = 0.4", "threshold is below threshold_floor"),
+        ("threshold = 0.52", 'threshold = "high"', "threshold: "),
+        ("threshold = 0.52", "threshold = nan", "threshold: "),
+        ("threshold = 0.52", "threshold = 0.52\nextra = 1", "extra: "),
+        ('file = "mobilefacenet_b.onnx"', 'file = "../../etc/passwd"', "embedders.0.onnx.file: "),
+        ('"https://raw', '"http://raw', "urls.0: "),
+        ("size_px = [112, 112]", "size_px = [112]", "embedders.0.size_px.1: "),
+        ("[detector]", "[detector", "manifest.toml: "),
+        ('transform = "mobilefacenet-batch"', "", "without a transform"),
+        ('name = "yunet-mobilefacenet"', 'name = "another"', "its folder's name"),
+    ],
+)
+def test_a_malformed_manifest_is_refused_naming_the_key(manifests: Path, old: str, new: str, complaint: str) -> None:
+    path = manifests / NAMES[1] / "manifest.toml"
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), "utf-8")
+    with pytest.raises(ConfigError) as refused:
+        load_engine_set(NAMES[1], manifests)
+    assert complaint in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [None, "", "[1]", '{"origin": ""}', "\udcff"])
+def test_golden_values_that_are_none_are_refused(manifests: Path, content: str | None) -> None:
+    path = manifests / NAMES[1] / "golden.json"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ConfigError) as refused:
+        load_engine_set(NAMES[1], manifests)
+    assert refused.value.reason is Reason.FILE_MALFORMED
