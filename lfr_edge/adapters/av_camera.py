@@ -92,10 +92,12 @@ class AvCamera:
         with self._reading:
             deadline_ns = self._clock.monotonic_ns() + round(self._settings.timeout_s * 1e9)
             frame = None
-            while frame is None and not self._closed.is_set():
-                frame = self._attempt(deadline_ns)
-            if self._closed.is_set():
-                self._disconnect()
+            try:
+                while frame is None and not self._closed.is_set():
+                    frame = self._attempt(deadline_ns)
+            finally:
+                if self._closed.is_set():
+                    self._disconnect()
             return frame
 
     def close(self) -> None:

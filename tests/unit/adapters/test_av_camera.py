@@ -80,10 +80,12 @@ def test_a_folder_may_hold_other_files_and_pictures_of_any_size(tmp_path: Path) 
     assert source.counts.undecodable == 0
 
 
-@pytest.mark.parametrize("name", ["100%.png", "a:b.png", "frame%03d.png", "[x].png"])
-def test_a_file_name_is_taken_literally(tmp_path: Path, name: str) -> None:
-    folder = write_pictures(tmp_path / "photos", [flat(90)])
-    assert len(means(camera((folder / "000.png").rename(tmp_path / name)))) == 1
+@pytest.mark.parametrize("name", ["100%.png", "a:b.png", "%03d.png", "[x].png"])
+def test_a_file_name_is_taken_literally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    folder = write_pictures(tmp_path / "photos", [flat(30), flat(60)])  # 000.png is what a pattern would find
+    (folder / "001.png").rename(folder / name)
+    monkeypatch.chdir(folder)
+    assert means(camera(name)) == pytest.approx([60], abs=1)
 
 
 def test_a_repeated_file_begins_again_and_goes_on_counting(tmp_path: Path) -> None:
@@ -297,6 +299,17 @@ def test_back_off_doubles_up_to_a_quarter_of_a_minute_and_never_blocks_longer_th
 
 
 @pytest.mark.parametrize(
+    "source",
+    ["http://user:s3cret@10.0.0.5/x", "rtsp:/user:s3cret@10.0.0.5/x", "user:s3cret@10.0.0.5", "x" * 300, "a\0b"],
+)
+def test_a_mistyped_address_is_one_clear_error_without_its_password(source: str) -> None:
+    with pytest.raises(DeviceError, match="there is no file") as caught:
+        camera(source).read()
+    assert "cret" not in str(caught.value)
+    assert "rtsp://" in caught.value.fix
+
+
+@pytest.mark.parametrize(
     ("source", "shown"),
     [
         ("rtsp://10.0.0.5:554/stream1", "rtsp://10.0.0.5:554/..."),
@@ -310,7 +323,10 @@ def test_back_off_doubles_up_to_a_quarter_of_a_minute_and_never_blocks_longer_th
         ("rtsp://user:s3?cret@10.0.0.5/x", "rtsp://..."),
         ("rtsp://10.0.0.5:s3cret", "rtsp://..."),
         ("RTSP://user:s3cret@10.0.0.5/x", "RTSP://10.0.0.5/..."),
-        ("/srv/clips/street.mp4", "/srv/clips/street.mp4"),
+        ("http://user:s3cret@10.0.0.5/x", "http://..."),
+        ("rtsp:/user:s3cret@10.0.0.5/x", "..."),
+        ("user:s3cret@10.0.0.5/x", "..."),
+        ("/srv/clips@2/street.mp4", "/srv/clips@2/street.mp4"),
         ("/dev/video0", "/dev/video0"),
     ],
 )
