@@ -98,7 +98,7 @@ class Daemon:
             unhurt = self._supervise(captures, recognise, send)
         finally:
             self._blind(captures, recognise)
-        return self._leave([*captures, recognise, send], unhurt=unhurt)
+        return self._leave([*captures, recognise], send, unhurt=unhurt)
 
     def _supervise(self, captures: Sequence[Stage], recognise: Stage, send: Stage) -> bool:
         """Return when it is time to end; False if that is a fault of ours."""
@@ -147,14 +147,11 @@ class Daemon:
             self._arena.wipe()
             self._deployment.package.close()
 
-    def _leave(self, stages: Sequence[Stage], *, unhurt: bool) -> bool:
+    def _leave(self, blinded: Sequence[Stage], send: Stage, *, unhurt: bool) -> bool:
         """Give waiting alerts a last chance, say goodbye. What failed is not said to have ended: it is offline."""
         self._sender.stop()
-        for stage in stages:
-            stage.join(_JOIN_S)
-        unhurt = unhurt and not any(stage.failure or stage.is_alive() for stage in stages)
-        if not self._sender.drain():
-            _LOG.warning("alerts wait in the outbox for the next start")
+        send.join(_JOIN_S)  # takes that long only when the broker hangs: then its alerts wait for the next start
+        unhurt = unhurt and not send.failure and not any(stage.failure or stage.is_alive() for stage in blinded)
         self._bus.report(self._health())
         self._bus.announce("ended" if unhurt else "offline")
         self._bus.close()

@@ -37,7 +37,7 @@ class Sender:
         self._news.set()
 
     def run(self) -> None:
-        """Send until told to stop."""
+        """Send until told to stop, then what is left, if the broker takes it."""
         while not self._stop.is_set():
             self._news.clear()
             self._outbox.expire(self._clock.utc())
@@ -45,6 +45,8 @@ class Sender:
                 self._stop.wait(_RETRY_S)
             else:
                 self._news.wait(_RETRY_S)
+        if not self.drain():
+            _LOG.warning("alerts wait in the outbox for the next start")
 
     def drain(self) -> bool:
         """Publish everything this connection has not had; False if the broker did not take it."""

@@ -1,0 +1,72 @@
+"""The daemon with one fault planted, named by the environment; at its end it says what is left of what it held.
+
+Only the fault tests run it.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from lfr_edge.biometrics.retention import FRAME
+from lfr_edge.cli.main import main
+from lfr_edge.messages.alert import SealedAlert
+from lfr_edge.pipeline import outbox, recognise
+from lfr_edge.pipeline.frame_source import Frame
+from lfr_edge.van import daemon, stages
+
+FAULT = os.environ["PLANTED_FAULT"]
+AT_PICTURE = 15
+DAEMONS: list[daemon.Daemon] = []
+HELD: list[object] = []
+
+_init, _step, _put = daemon.Daemon.__init__, recognise.Recogniser.step, stages.Mailbox.put
+
+
+def _remembered(self: daemon.Daemon, *arguments: object) -> None:
+    _init(self, *arguments)  # type: ignore[arg-type]
+    DAEMONS.append(self)
+
+
+def _failing_step(self: recognise.Recogniser, frame: Frame) -> list[SealedAlert]:
+    if frame.sequence == AT_PICTURE:
+        if FAULT == "recognise":
+            return [frame.image.pixels["a fault"]]  # what numpy says to this must not show the picture
+        if FAULT == "lease":
+            held = self._extractor.arena.lease(FRAME, (64,))
+            held.array.fill(7)
+            HELD.append(held)
+    return _step(self, frame)
+
+
+def _failing_put(self: stages.Mailbox, frame: Frame) -> None:
+    if FAULT == "capture" and frame.sequence == AT_PICTURE:
+        raise ZeroDivisionError("a fault")
+    _put(self, frame)
+
+
+def _failing_next(_self: outbox.Outbox, _sequence: int) -> None:
+    raise ZeroDivisionError("a fault")
+
+
+def _what_is_left() -> dict[str, object]:
+    (the_daemon,) = DAEMONS
+    files = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.exists()]  # noqa: PTH115 - odd names
+    return {
+        "arena_is_zero": not np.frombuffer(the_daemon._arena._map, np.uint8).any(),
+        "clip_is_open": any(file.endswith(".mp4") for file in files),
+        "package_is_open": any(file.endswith(".lfrd") for file in files),
+    }
+
+
+if __name__ == "__main__":
+    daemon.Daemon.__init__ = _remembered  # type: ignore[method-assign]
+    recognise.Recogniser.step = _failing_step  # type: ignore[method-assign]
+    stages.Mailbox.put = _failing_put  # type: ignore[method-assign]
+    if FAULT == "send":
+        outbox.Outbox.next_after = _failing_next  # type: ignore[method-assign, assignment]
+    status = main()
+    sys.stdout.write(json.dumps(_what_is_left()))
+    sys.exit(status)
