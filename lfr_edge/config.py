@@ -41,7 +41,7 @@ LocalPath = Annotated[Path, AfterValidator(_from_folder)]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class CameraConfig(_Table):

@@ -2,7 +2,8 @@
 
 Nothing can be leased without naming its row, so a buffer that is not in this table cannot exist in our own memory.
 Libraries keep buffers that we cannot own; they are rows too, with the mechanism that bounds them. The privacy tests
-read this table: no trace of an unmatched face outside these rows, and none after a row's deadline.
+read this table: no trace of an unmatched face outside these rows, and none after a row's deadline. It is about faces
+that did not match: what goes into an alert is copied out on purpose, by the `EvidenceSealer` alone.
 """
 
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ TEMPLATES = Row("templates", "enrolled people only", "released at the end of the
 # Libraries' memory, which we cannot wipe by address.
 LIBAV = Row(
     "libav",
-    "decoded pictures in the decoder's pool (measured: about ten pictures; not wiped when released)",
+    "decoded pictures in the decoder's pool (measured: at most five of H.264; not wiped when released)",
     "overwritten by the next pictures; after a pause of 1 s and at stop the decoder is closed, and free() overwrites",
     2.0,
 )

@@ -164,7 +164,7 @@ def set_the_scene(folder: Path, rows: list[Row], engine_set: EngineSet, store: E
     )
     package = folder / "demo.lfrd"
     references = workspace.load(folder / "references")
-    seal_package(references, order, engine_set, officer_key, package)
+    seal_package(references, order, engine_set, [officer_key], package)
     return Scene(folder, engine_set, identity, van_key, package, len(rows))
 
 

@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     seal = actions.add_parser("seal", help="sign an order and seal the package for one van")
     seal.add_argument("work", type=Path, metavar="WORK", help="the folder that enrol made")
     seal.add_argument("--order", type=Path, required=True, metavar="ORDER.toml")
-    seal.add_argument("--key", type=Path, required=True, metavar="FILE", help="order.key of keygen")
+    seal.add_argument(
+        "--key", type=Path, action="append", required=True, metavar="FILE", help="an order.key of keygen; repeatable"
+    )
     seal.add_argument("--van-recipient", action="append", required=True, metavar="VAN=age1...", help="the van's key")
     seal.add_argument(
         "--recipient", action="append", required=True, metavar="age1...", help="a control room; repeatable"
@@ -137,7 +139,8 @@ def _seal(args: argparse.Namespace) -> int:
     order = read_order(
         args.order, engine_set, van_recipients=_pairs(args.van_recipient), recipients=tuple(args.recipient)
     )
-    sealed = seal_package(references, order, engine_set, SigningKey.from_file(args.key), args.out)
+    keys = [SigningKey.from_file(path) for path in args.key]
+    sealed = seal_package(references, order, engine_set, keys, args.out)
     _show_order(sealed, len(references.entries), args.out)
     return 0
 

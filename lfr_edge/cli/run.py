@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """0 after a normal end, 1 after a fault of ours."""
     _restart_with_overwriting_free()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # libraries' buffers are not marked as ours are
     from lfr_edge.van.daemon import Daemon  # noqa: PLC0415 - seconds of libraries, after the restart
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -37,6 +39,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _restart_with_overwriting_free() -> None:
     tunables = os.environ.get(_TUNABLES, "")
-    if "glibc.malloc.perturb=" not in tunables:
-        os.environ[_TUNABLES] = ":".join(filter(None, (tunables, _PERTURB)))
+    if _PERTURB not in tunables.split(":"):
+        os.environ[_TUNABLES] = ":".join(filter(None, (tunables, _PERTURB)))  # the last one counts
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - the same program again, no shell

@@ -42,7 +42,7 @@ class Order(Message):
     margin: Annotated[float, Field(ge=0, le=2)]
     """How far the best candidate must be ahead of the next one."""
     confirmation: Annotated[int, Field(ge=1)]
-    """Faces of a track that must have been seen before it can alert."""
+    """Comparisons of a track in a row that must agree before it can alert."""
     cooldown_s: Annotated[float, Field(ge=0)]
     """How long an entry that alerted stays quiet."""
     watchlist_sha256: Digest

@@ -1,5 +1,6 @@
 """Sealing: references and an order become one deployment package that only its van can open."""
 
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -19,7 +20,9 @@ from lfr_edge.watchlist.package import sha256_of, write_package
 from lfr_edge.watchlist.pictures import write_pictures
 
 
-def seal_package(workspace: Workspace, order: Order, engine_set: EngineSet, key: SigningKey, out: Path) -> Order:
+def seal_package(
+    workspace: Workspace, order: Order, engine_set: EngineSet, keys: Sequence[SigningKey], out: Path
+) -> Order:
     """Write the package to `out` and return the order as it was signed, digests filled in. Nothing half-written.
 
     PolicyError for what no order may say; ConfigError where list, order and engine set do not belong together.
@@ -30,7 +33,7 @@ def seal_package(workspace: Workspace, order: Order, engine_set: EngineSet, key:
         pictures, watchlist = cast(BinaryIO, pictures_file), cast(BinaryIO, watchlist_file)
         _write_members(workspace, order, watchlist, pictures)
         sealed = order.model_copy(update={"watchlist_sha256": _digest(watchlist), "pictures_sha256": _digest(pictures)})
-        write_package(out, sign_order(sealed, [key]), watchlist, pictures)
+        write_package(out, sign_order(sealed, keys), watchlist, pictures)
     return sealed
 
 

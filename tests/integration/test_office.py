@@ -17,6 +17,7 @@ from lfr_edge.cli.main import main
 from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import VerifyKey
 from lfr_edge.inference.manifest import load_engine_set
+from lfr_edge.inference.store import EngineStore
 from lfr_edge.messages.order import open_order
 from lfr_edge.watchlist.container import read_watchlist
 from lfr_edge.watchlist.package import open_package
@@ -68,10 +69,8 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def store(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("store")
-    assert main(["engines", "--store", str(folder), "fetch", SET, "--from", str(shared / "models")]) == 0
-    return folder
+def store(engine_store: EngineStore) -> Path:
+    return engine_store.root
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ class Office:
 
     def seal(self, **changes: Any) -> Order:
         arguments = {"workspace": self.references, "order": self.order, "engine_set": self.engine_set}
-        return seal_package(**{**arguments, "key": self.key, "out": self.out, **changes})
+        return seal_package(**{**arguments, "keys": [self.key], "out": self.out, **changes})
 
 
 @pytest.fixture
