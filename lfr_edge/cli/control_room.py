@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lfr_edge.cli.key_folder import new_key_files
 from lfr_edge.clock import SystemClock
 from lfr_edge.crypto import key_files
 from lfr_edge.crypto.sealed import SealIdentity
@@ -50,18 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _keygen(folder: Path) -> int:
-    private, public = folder / "control-room.key", folder / "control-room.recipient"
-    for path in (private, public):
-        if path.exists():
-            raise ConfigError(
-                Reason.FILE_EXISTS, f"{path} already exists", fix="keys are never overwritten: choose another folder"
-            )
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            Reason.VALUE_INVALID, f"{folder} cannot be made: {error.strerror}", fix="choose another folder"
-        ) from error
+    private, public = new_key_files(folder, ["control-room.key", "control-room.recipient"])
     identity = SealIdentity.generate()
     identity.to_file(private)
     key_files.write_new(public, f"{identity.recipient}\n".encode("ascii"), mode=key_files.PUBLIC)

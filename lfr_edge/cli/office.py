@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lfr_edge.cli.key_folder import new_key_files
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, load_engine_set
@@ -60,18 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _keygen(folder: Path) -> int:
-    private, public = folder / "order.key", folder / "order.pub"
-    for path in (private, public):
-        if path.exists():
-            raise ConfigError(
-                Reason.FILE_EXISTS, f"{path} exists already", fix="keys are never overwritten: choose another folder"
-            )
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            Reason.VALUE_INVALID, f"{folder} cannot be made: {error.strerror}", fix="choose another folder"
-        ) from error
+    private, public = new_key_files(folder, ["order.key", "order.pub"])
     key = SigningKey.generate()
     key.to_file(private)
     key.public.to_file(public)

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from lfr_edge.cli.key_folder import new_key_files
+from lfr_edge.crypto.key_files import PUBLIC, write_new
 from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import SigningKey
 
@@ -16,13 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the key files; refuses to overwrite any."""
-    options.out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    paths = new_key_files(options.out, ["alert.key", "alert.pub", "deployment.age", "deployment.recipient"])
+    alert_key, alert_pub, deployment_key, recipient = paths
     alert, deployment = SigningKey.generate(), SealIdentity.generate()
-    alert.to_file(options.out / "alert.key")
-    alert.public.to_file(options.out / "alert.pub")
-    deployment.to_file(options.out / "deployment.age")
-    print(f"{options.out}/alert.key       signs this van's alerts; never leaves it")
-    print(f"{options.out}/alert.pub       give it to the control room")
-    print(f"{options.out}/deployment.age  opens this van's watchlist; never leaves it")
-    print(f"{deployment.recipient}  give this to the watchlist office")
+    alert.to_file(alert_key)
+    alert.public.to_file(alert_pub)
+    deployment.to_file(deployment_key)
+    write_new(recipient, f"{deployment.recipient}\n".encode("ascii"), mode=PUBLIC)
+    print(f"{alert_key}: signs this van's alerts; keep it here\n{alert_pub}: give it to the control room")
+    print(f"{deployment_key}: opens this van's watchlist; keep it here")
+    print(f"{recipient}: give it to the watchlist office, for its orders")
     return 0

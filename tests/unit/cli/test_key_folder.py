@@ -1,0 +1,32 @@
+"""Every role's keygen writes all of its files or none, and nobody else can read the private ones."""
+
+from pathlib import Path
+
+import pytest
+
+from lfr_edge.cli.main import main
+
+ROLES = {
+    "van": {"alert.key", "alert.pub", "deployment.age", "deployment.recipient"},
+    "office": {"order.key", "order.pub"},
+    "control-room": {"control-room.key", "control-room.recipient"},
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_keys_are_made_and_private(role: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([role, "keygen", "--out", str(tmp_path / "keys")]) == 0
+    made = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "keys").iterdir()}
+    assert set(made) == ROLES[role]
+    assert all(mode == (0o644 if name.endswith((".pub", ".recipient")) else 0o600) for name, mode in made.items())
+    assert "PRIVATE" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_nothing_is_overwritten_or_half_written(role: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    last = sorted(ROLES[role])[-1]
+    (tmp_path / last).write_text("mine")
+    assert main([role, "keygen", "--out", str(tmp_path)]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == [last]
+    assert (tmp_path / last).read_text() == "mine"
+    assert f"{last} exists already" in capsys.readouterr().err
