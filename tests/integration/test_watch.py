@@ -218,5 +218,5 @@ def test_keygen_makes_a_pair_once(tmp_path: Path) -> None:
     before = private.read_bytes()
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 2
-    assert "already exists" in again.stderr
+    assert "exists already" in again.stderr
     assert private.read_bytes() == before

@@ -24,7 +24,7 @@ def test_keys_are_made_and_private(role: str, tmp_path: Path, capsys: pytest.Cap
 
 @pytest.mark.parametrize("role", ROLES)
 def test_nothing_is_overwritten_or_half_written(role: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    last = sorted(ROLES[role])[-1]
+    last = max(ROLES[role])
     (tmp_path / last).write_text("mine")
     assert main([role, "keygen", "--out", str(tmp_path)]) == 2
     assert [path.name for path in tmp_path.iterdir()] == [last]
