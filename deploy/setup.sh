@@ -38,9 +38,9 @@ want="$("$PYTHON" --version) $(cat requirements.lock pyproject.toml | sha256sum 
 if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$want" ]; then
     printf 'setup: making %s from requirements.lock\n' "$VENV" >&2
     "$PYTHON" -m venv --clear "$VENV"
-    "$VENV/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r requirements.lock ||
+    "$VENV/bin/pip" install -qq --disable-pip-version-check --require-hashes -r requirements.lock ||
         fail 'a package could not be installed; is a package index configured and reachable?'
-    "$VENV/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e . ||
+    "$VENV/bin/pip" install -qq --disable-pip-version-check --no-deps --no-build-isolation --no-index -e . ||
         fail 'this checkout could not be installed into the environment'
     printf '%s' "$want" >"$stamp"
 fi
