@@ -172,12 +172,28 @@ def test_a_camera_that_is_away_is_reported_without_its_password_and_waited_out(s
     assert not any(b"Pa55word" in status.to_json() for status in (*room.status, *room.health))
 
 
-def test_sigint_is_a_normal_end_too(street: Street) -> None:
+@pytest.mark.slow
+def test_a_broker_that_hangs_delays_the_end_and_is_no_fault(street: Street) -> None:
+    with street.broker, daemon(street.config, street.scene.package) as van:
+        van.wait(lambda: "connected to the broker" in van.log)
+        assert street.broker._process is not None
+        street.broker._process.send_signal(signal.SIGSTOP)
+        try:
+            van.wait(lambda: ALERT.search(van.log))
+            assert van.stop(60) == 0
+        finally:
+            street.broker._process.send_signal(signal.SIGCONT)
+
+
+def test_sigint_is_a_normal_end_too_and_further_signals_change_nothing(street: Street) -> None:
     street.show("rtsp://127.0.0.1:1/nothing")
     with street.broker, daemon(street.config, street.scene.package) as van:
         van.wait(lambda: " live: " in van.log)
         van.process.send_signal(signal.SIGINT)
-        assert van.process.wait(20) == 0
+        while van.process.poll() is None:
+            van.process.send_signal(signal.SIGTERM)
+            time.sleep(0.02)
+        assert van.process.returncode == 0, van.log
 
 
 @pytest.mark.parametrize("fault", ["recognise", "capture", "send"])
