@@ -1,0 +1,181 @@
+"""A street without pixels that matter: people stand where the test says, and their features are axes of a space."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lfr_edge.biometrics.arena import Arena
+from lfr_edge.biometrics.image import Image
+from lfr_edge.biometrics.locking import FakeMemoryLock
+from lfr_edge.biometrics.retention import FRAME, TEMPLATES
+from lfr_edge.clock import ManualClock
+from lfr_edge.messages.alert import SealedAlert
+from lfr_edge.pipeline.decide import Decider, Rule
+from lfr_edge.pipeline.evidence import Match
+from lfr_edge.pipeline.frame_source import Frame
+from lfr_edge.pipeline.recognise import Recogniser
+from lfr_edge.vision.detection import Detection
+from lfr_edge.vision.geometry import Box
+from lfr_edge.vision.quality import Quality
+from lfr_edge.watchlist.entries import Entry, PictureMember
+from lfr_edge.watchlist.references import Watchlist
+
+DIMENSION = 16
+LISTED = ("ann", "bob", "cy")
+SIZE_PX = 320, 256
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody in one picture. Who is in LISTED has features of a template; everybody else has others."""
+
+    who: str
+    left: int = 40
+    inter_eye_px: float = 30.0
+    confidence: float = 0.9  # also the quality here
+
+
+class FakeExtractor:
+    """Finds who the test put into the picture; writes down whom it embedded."""
+
+    dimension = DIMENSION
+
+    def __init__(self, arena: Arena) -> None:
+        self.arena = arena
+        self.people: Sequence[Person] = ()
+        self.embedded: list[list[str]] = []
+        self.calls: list[str] = []
+        self.fault: Exception | None = None
+        self._who: dict[int, str] = {}
+
+    def detect(self, _image: Image) -> list[Detection]:
+        found = []
+        for person in self.people:
+            box = Box(person.left, 60, person.left + 40, 110)
+            eye = person.left + 5
+            points = [[eye, 80], [eye + person.inter_eye_px, 80], [eye + 15, 90], [eye + 5, 100], [eye + 25, 100]]
+            found.append(Detection(box, np.array(points, np.float64), person.confidence))
+            self._who[id(found[-1])] = person.who
+        return found
+
+    def embed(self, _image: Image, detections: Sequence[Detection], *, out: NDArray[np.float32]) -> list[Quality]:
+        if self.fault is not None:
+            raise self.fault
+        names = [self._who[id(detection)] for detection in detections]
+        self.embedded.append(names)
+        for row, name in zip(out, names, strict=True):
+            row.fill(0)
+            row[LISTED.index(name) if name in LISTED else -1] = 1
+        # A quality whose value is (almost) the detector's confidence.
+        return [Quality(300, 1, 1, 0, 0, detection.confidence**0.5, 1) for detection in detections]
+
+    def forget(self) -> None:
+        self.calls.append("forget")
+
+    def forget_faces(self) -> None:
+        self.calls.append("forget faces")
+
+    def close(self) -> None:
+        held = {lease.row.name for lease in self.arena._held.values()}
+        self.calls.append(f"close while holding {', '.join(sorted(held))}")
+
+
+@dataclass
+class FakeSealer:
+    """Keeps what it was given; the tests' people are nobody."""
+
+    matches: list[Match] = field(default_factory=list)
+    samples: list[NDArray[Any]] = field(default_factory=list)
+    contexts: list[NDArray[Any]] = field(default_factory=list)
+
+    def seal(self, match: Match, sample: NDArray[Any], context: NDArray[Any]) -> SealedAlert:
+        self.matches.append(match)
+        self.samples.append(np.array(sample))
+        self.contexts.append(np.array(context))
+        return SealedAlert(f"id-{len(self.matches)}", match.captured_at, "van-1", "force-1", "order-1", b"sealed")
+
+
+@pytest.fixture
+def arena() -> Arena:
+    return Arena(16 << 20, memory_lock=FakeMemoryLock(allow=False))
+
+
+def watchlist(arena: Arena) -> Watchlist:
+    entries = tuple(
+        Entry(
+            id=name,
+            category="wanted",
+            response="red",
+            legal_basis="test",
+            source="made up",
+            captured=date(2026, 1, 1),
+            picture=PictureMember(offset=0, length=16, key="00" * 32),
+        )
+        for name in LISTED
+    )
+    lease = arena.lease(TEMPLATES, (len(LISTED), DIMENSION), np.float32)
+    lease.array[:] = np.eye(len(LISTED), DIMENSION, dtype=np.float32)
+    return Watchlist(entries, lease, np.arange(len(LISTED), dtype=np.int32))
+
+
+@dataclass
+class Street:
+    """A recogniser over fakes, and a clock that moves with the pictures."""
+
+    arena: Arena
+    extractor: FakeExtractor
+    sealer: FakeSealer
+    recogniser: Recogniser
+    clock: ManualClock
+    listed: Watchlist
+    sequence: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def see(self, *people: Person, camera: str = "north", after_s: float = 0.04) -> list[str]:
+        """One more picture; whose alerts it raised."""
+        self.clock.advance(after_s)
+        self.extractor.people = people
+        before = len(self.sealer.matches)
+        alerts = self.recogniser.step(self.frame(camera))
+        matched = [match.candidate.entry.id for match in self.sealer.matches[before:]]
+        assert len(alerts) == len(matched)
+        return matched
+
+    def frame(self, camera: str = "north") -> Frame:
+        image = Image.blank(self.arena, FRAME, *SIZE_PX)
+        image.pixels[:] = np.arange(SIZE_PX[0], dtype=np.uint16)[:, np.newaxis] % 251
+        return Frame(camera, next(self.sequence), self.clock.monotonic_ns(), self.clock.utc(), image)
+
+    @property
+    def held(self) -> list[str]:
+        """The rows of everything leased, but for the list."""
+        return sorted(lease.row.name for lease in self.arena._held.values() if lease.row is not TEMPLATES)
+
+
+@pytest.fixture
+def street(arena: Arena) -> Street:
+    return make_street(arena)
+
+
+def make_street(arena: Arena, *, cooldown: timedelta = timedelta(seconds=60), confirmation: int = 2) -> Street:
+    extractor, sealer, listed = FakeExtractor(arena), FakeSealer(), watchlist(arena)
+    rule = Rule(threshold=0.5, margin=0.05, confirmation=confirmation, cooldown_s=cooldown.total_seconds())
+    smallest = {"north": 20.0, "south": 20.0}
+    recogniser = Recogniser(extractor, listed, Decider(rule), sealer, smallest)  # type: ignore[arg-type]
+    return Street(arena, extractor, sealer, recogniser, ManualClock(), listed)
+
+
+@pytest.fixture
+def street_with() -> Callable[..., Street]:
+    """`street` under another rule."""
+    return make_street
+
+
+@pytest.fixture
+def person() -> type[Person]:
+    return Person

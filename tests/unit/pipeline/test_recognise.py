@@ -1,0 +1,208 @@
+"""One picture in, sealed alerts out, everything else wiped."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lfr_edge.biometrics.arena import Arena
+from lfr_edge.pipeline.recognise import FACES_PER_STEP
+from lfr_edge.vision.masking import GREY
+
+# `street` and `person` are the conftest's Street and Person: importlib mode has no name to import them by.
+Street = Any
+Person = Any
+
+
+def test_a_listed_person_alerts_once_when_confirmed(street: Street, person: Person) -> None:
+    # Seen twice before it is a track, then compared twice: the order's confirmation.
+    assert [street.see(person("ann")) for _ in range(30)] == [[], [], ["ann"], *[[]] * 27]
+    (match,) = street.sealer.matches
+    assert (match.faces, match.camera, match.candidate.score) == (2, "north", pytest.approx(1.0))
+    assert match.runner_up is not None
+    assert match.runner_up.score == pytest.approx(0.0)
+
+
+def test_an_alert_is_dated_by_its_picture(street: Street, person: Person) -> None:
+    for _ in range(3):
+        street.see(person("ann"))
+    assert street.sealer.matches[0].captured_at == street.clock.utc()
+
+
+def test_of_several_faces_each_listed_one_alerts_and_the_others_do_not(street: Street, person: Person) -> None:
+    people = person("ann", 20), person("stranger", 120), person("bob", 220)
+    alerted = [street.see(*people) for _ in range(20)]
+    assert alerted[2] == ["ann", "bob"]
+    assert sum(map(len, alerted)) == 2
+
+
+def test_a_step_embeds_few_faces_and_who_was_left_out_comes_next(street: Street, person: Person) -> None:
+    crowd = [person(f"p{number}", 5 + 52 * number) for number in range(6)]
+    for _ in range(3):
+        street.see(*crowd)
+    first, second = street.extractor.embedded[:2]
+    assert len(first) == len(second) == FACES_PER_STEP
+    assert set(second[:2]) == {face.who for face in crowd} - set(first)
+
+
+def test_who_has_waited_longest_is_never_passed_over(street: Street, person: Person) -> None:
+    crowd = [person(f"p{number}", 5 + 52 * number) for number in range(6)]
+    for _ in range(50):
+        street.see(*crowd)
+    embedded = [name for names in street.extractor.embedded for name in names]
+    counts = [embedded.count(face.who) for face in crowd]
+    assert max(counts) - min(counts) <= 1
+
+
+def test_a_face_under_the_cameras_minimum_is_not_compared_and_not_remembered(street: Street, person: Person) -> None:
+    for _ in range(10):
+        assert street.see(person("ann", inter_eye_px=19.9)) == []
+    assert street.extractor.embedded == []
+    assert street.held == []
+    assert street.recogniser.counts.detections == 10
+    for _ in range(2):
+        street.see(person("ann", inter_eye_px=20.0))
+    assert len(street.sealer.matches) == 1
+
+
+def test_a_settled_track_is_not_embedded_again(street: Street, person: Person) -> None:
+    for _ in range(30):
+        street.see(person("ann"))
+    assert street.extractor.embedded == [["ann"], ["ann"]]
+
+
+def test_an_undecided_track_is_embedded_at_first_and_then_now_and_then(street: Street, person: Person) -> None:
+    for _ in range(1 + 2 + 30):
+        street.see(person("stranger"))
+    assert len(street.extractor.embedded) == 2 + 10, "every third picture: 120 ms at 25 fps"
+
+
+def test_two_cameras_do_not_share_tracks(street: Street, person: Person) -> None:
+    for camera in ("north", "south"):
+        for _ in range(2):
+            assert street.see(person("ann"), camera=camera) == []
+    assert street.recogniser.tracks_in_view == 2
+    assert street.see(person("ann"), camera="south") == ["ann"]
+    assert street.sealer.matches[0].camera == "south"
+
+
+def test_a_person_out_of_view_is_forgotten_even_when_the_camera_is_silent(street: Street, person: Person) -> None:
+    for _ in range(2):
+        street.see(person("stranger"))
+    assert street.held == ["track", "track"]
+    street.see(camera="south", after_s=0.9)
+    assert street.recogniser.tracks_in_view == 1
+    street.see(camera="south", after_s=0.2)
+    assert (street.recogniser.tracks_in_view, street.held) == (0, [])
+
+
+def test_nobody_is_followed_for_longer_than_ten_seconds(street: Street, person: Person) -> None:
+    for _ in range(10 * 25):
+        street.see(person("stranger"))
+    assert street.recogniser.counts.tracks == 1
+    for _ in range(5):
+        street.see(person("stranger"))
+    assert street.recogniser.counts.tracks == 2, "the same person is somebody new"
+    assert street.recogniser.tracks_in_view == 1
+
+
+def test_idle_ends_tracks_and_makes_the_engines_forget_once(street: Street, person: Person) -> None:
+    for _ in range(2):
+        street.see(person("stranger"))
+    street.clock.advance(1.1)
+    for _ in range(3):
+        street.recogniser.idle(street.clock.monotonic_ns())
+    assert street.held == []
+    assert street.extractor.calls == ["forget"]
+    street.see()
+    street.recogniser.idle(street.clock.monotonic_ns())
+    assert street.extractor.calls == ["forget", "forget"]
+
+
+def test_the_embedders_forget_a_second_after_the_last_face(street: Street, person: Person) -> None:
+    for _ in range(3):
+        street.see(person("stranger"))
+    for _ in range(24):
+        street.see()
+    assert street.extractor.calls == []
+    for _ in range(30):
+        street.see()
+    assert street.extractor.calls == ["forget faces"]
+
+
+def test_an_entry_that_alerted_is_held_back_for_the_cool_down(
+    arena: Arena, street_with: Callable[..., Street], person: Person
+) -> None:
+    street = street_with(arena, cooldown=timedelta(seconds=10))
+
+    def walk_past() -> list[str]:
+        return [alerted for _ in range(4) for alerted in street.see(person("ann"))]
+
+    assert walk_past() == ["ann"]
+    street.see(after_s=2.0)
+    assert walk_past() == []
+    street.see(after_s=8.0)
+    assert walk_past() == ["ann"]
+    counts = street.recogniser.counts
+    assert (counts.matches, counts.alerts, counts.tracks) == (3, 2, 3)
+
+
+def test_a_step_leaves_nothing_leased_but_tracks(street: Street, person: Person) -> None:
+    for _ in range(2):
+        street.see(person("stranger"), person("other", 150))
+    assert street.held == ["track"] * 4, "features and best sample of two people"
+    street.see(person("ann", 250))
+    assert set(street.held) == {"track"}
+
+
+@pytest.mark.parametrize("fault", [ValueError("a fault"), KeyboardInterrupt()])
+def test_a_fault_in_a_step_leaves_nothing_leased_but_tracks(
+    street: Street, person: Person, fault: BaseException
+) -> None:
+    street.see(person("stranger"))
+    street.extractor.fault = fault
+    with pytest.raises(type(fault)):
+        street.see(person("stranger"))
+    assert set(street.held) <= {"track"}
+    street.recogniser.close()
+    assert street.held == []
+
+
+def test_close_wipes_the_tracks_before_the_engines_go(street: Street, person: Person) -> None:
+    for _ in range(2):
+        street.see(person("stranger"))
+    street.recogniser.close()
+    assert street.extractor.calls == ["close while holding templates"]
+    street.listed.wipe()
+    assert street.arena.leased_bytes == 0
+    assert not np.frombuffer(street.arena._map, np.uint8).any()
+
+
+def test_the_sample_is_the_best_face_so_far(arena: Arena, street_with: Callable[..., Street], person: Person) -> None:
+    street = street_with(arena, confirmation=3)
+    for left, confidence in ((40, 0.5), (42, 0.5), (44, 0.9), (46, 0.6)):
+        street.see(person("ann", left, confidence=confidence))
+    (sample,) = street.sealer.samples
+    assert sample.shape == (50, 40, 3)
+    assert (sample[0, :, 0] == np.arange(44, 84)).all()
+
+
+def test_in_sample_and_context_only_the_matched_person_can_be_seen(street: Street, person: Person) -> None:
+    for _ in range(3):
+        street.see(person("ann", 40), person("stranger", 70))
+    ((sample,), (context,)) = street.sealer.samples, street.sealer.contexts
+    assert (sample[:, :26, 0] == np.arange(40, 66)).all()
+    assert (sample[:, 30:] == GREY).all(), "the stranger stands half in front"
+    assert (context[62:108, 41:66, 0] == np.arange(41, 66)).all()
+    original = np.arange(320) % 251
+    assert (context[60:110, 81:, 0] == original[81:]).mean() < 0.05
+
+
+def test_counts_add_up(street: Street, person: Person) -> None:
+    for _ in range(4):
+        street.see(person("ann", 20), person("stranger", 220))
+    counts = street.recogniser.counts
+    assert (counts.frames, counts.detections, counts.tracks, counts.matches, counts.alerts) == (4, 8, 2, 1, 1)
+    assert counts.embeddings == sum(map(len, street.extractor.embedded))
