@@ -1,0 +1,81 @@
+"""The command line: what is imported for which role, and how it ends."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from lfr_edge.cli import main as command_line
+from lfr_edge.cli.main import main
+from lfr_edge.errors import ConfigError, Reason
+
+HEAVY = ("numpy", "openvino", "av", "onnx", "PIL", "paho", "rich", "pyrage", "safetensors")
+
+
+def loaded(*arguments: str) -> set[str]:
+    """Which heavy packages are imported after showing a command's help in a fresh interpreter."""
+    program = f"""
+import sys
+from lfr_edge.cli.main import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    assert not end.code, end.code
+print("loaded:", *(name for name in {HEAVY!r} if name in sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def test_the_list_of_commands_imports_nothing_heavy() -> None:
+    assert loaded("--help") == set()
+
+
+def test_a_control_room_needs_neither_numpy_nor_engines() -> None:
+    assert loaded("control-room", "watch", "--help") <= {"pyrage", "paho", "rich"}
+
+
+def test_the_van_loads_its_libraries_only_after_it_has_restarted_itself() -> None:
+    assert loaded("run", "--help") == set()
+
+
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["run"], ["van", "nothing"]])
+def test_a_wrong_command_line_is_an_error_with_its_usage(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: lfr-edge")
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A command that does what the test says."""
+    command = SimpleNamespace(add_arguments=lambda _parser: None, run=lambda _options: 0)
+    monkeypatch.setattr(command_line.importlib, "import_module", lambda _name: command)
+    return command
+
+
+def test_an_error_of_ours_is_one_line_and_its_fix(failing: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(_options: object) -> int:
+        raise ConfigError(Reason.FILE_MISSING, "there is no x", fix="make one")
+
+    failing.run = run
+    assert main(["van"]) == 2
+    assert capsys.readouterr().err == "lfr-edge: there is no x\n  fix: make one\n"
+
+
+def test_ctrl_c_is_no_traceback(failing: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(_options: object) -> int:
+        raise KeyboardInterrupt
+
+    failing.run = run
+    assert main(["van"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_a_commands_own_status_is_passed_on(failing: SimpleNamespace) -> None:
+    failing.run = lambda _options: 1
+    assert main(["van"]) == 1

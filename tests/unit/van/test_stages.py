@@ -1,0 +1,164 @@
+"""The daemon's threads: a camera that is lost and found, a fault that is kept, and pictures that are always given back."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lfr_edge.biometrics.arena import Arena
+from lfr_edge.biometrics.locking import FakeMemoryLock
+from lfr_edge.clock import ManualClock
+from lfr_edge.errors import DeviceError, Reason
+from lfr_edge.messages.alert import SealedAlert
+from lfr_edge.pipeline.frame_source import FakeFrameSource, Frame
+from lfr_edge.pipeline.mailbox import Mailbox
+from lfr_edge.van.cameras import require_playable
+from lfr_edge.van.stages import Recognition, Stage, capture
+
+PICTURE = np.full((32, 32, 3), 200, np.uint8)
+
+
+@pytest.fixture
+def arena() -> Iterator[Arena]:
+    """An arena that must have everything back at the end of the test."""
+    arena = Arena(1 << 20, memory_lock=FakeMemoryLock(allow=False))
+    yield arena
+    assert arena.leased_bytes == 0
+
+
+class Flickering(FakeFrameSource):
+    """A camera that fails before each of the pictures it was told."""
+
+    failing = (1, 1, 1, 3)
+
+    def __init__(self, arena: Arena) -> None:
+        super().__init__("north", [PICTURE] * 5, arena, ManualClock())
+        self._failures = list(self.failing)
+        self.closed = 0
+
+    def read(self) -> Frame | None:
+        if self._failures and self.counts.frames_read == self._failures[0]:
+            self._failures.pop(0)
+            raise DeviceError(Reason.SOURCE_UNREADABLE, "rtsp://host/... is away", fix="check the cable")
+        return super().read()
+
+    def close(self) -> None:
+        self.closed += 1
+        super().close()
+
+
+class FakeRecogniser:
+    """Counts steps, and fails at the one it was told."""
+
+    def __init__(self, *, fail_at: int | None = None) -> None:
+        self.steps: list[str] = []
+        self.idled = 0
+        self.closed = 0
+        self._fail_at = fail_at
+
+    def step(self, frame: Frame) -> list[SealedAlert]:
+        with frame.image.lease:
+            if len(self.steps) == self._fail_at:
+                raise ValueError("a fault")
+            self.steps.append(frame.camera)
+            return []
+
+    def idle(self, _now_ns: int) -> None:
+        self.idled += 1
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def recognition(recogniser: FakeRecogniser, mailbox: Mailbox, clock: ManualClock | None = None) -> Recognition:
+    return Recognition(recogniser, mailbox, clock or ManualClock(), print)  # type: ignore[arg-type]
+
+
+def test_a_lost_camera_is_tried_again_and_said_once(arena: Arena, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    mailbox, source = Mailbox(["north"]), Flickering(arena)
+    capture("north", source, mailbox, threading.Event())
+    assert source.counts.frames_read == 5
+    assert source.closed == 1
+    lost = "camera north: rtsp://host/... is away; check the cable"
+    assert caplog.messages == [lost, "camera north is back"] * 2
+    mailbox.close()
+
+
+def test_a_capture_that_is_told_to_stop_closes_its_camera_unread(arena: Arena) -> None:
+    source, stop = Flickering(arena), threading.Event()
+    stop.set()
+    capture("north", source, Mailbox(["north"]), stop)
+    assert (source.counts.frames_read, source.closed) == (0, 1)
+
+
+def test_a_stage_that_fails_is_logged_remembered_and_tells(caplog: pytest.LogCaptureFixture) -> None:
+    told = threading.Event()
+
+    def fail() -> None:
+        raise ValueError("a fault")
+
+    stage = Stage("recognise", fail, told.set)
+    stage.start()
+    stage.join(5)
+    assert told.is_set()
+    assert isinstance(stage.failure, ValueError)
+    assert caplog.messages == ["stage recognise failed"]
+
+
+def test_recognition_ends_when_nothing_more_comes_and_closes(arena: Arena) -> None:
+    mailbox, recogniser = Mailbox(["north"]), FakeRecogniser()
+    running = recognition(recogniser, mailbox)
+    capture("north", FakeFrameSource("north", [PICTURE], arena, ManualClock()), mailbox, threading.Event())
+    running.finish()
+    running.run()
+    assert recogniser.steps == ["north"]
+    assert recogniser.closed == 1
+
+
+def test_a_fault_gives_back_the_pictures_of_all_cameras(arena: Arena) -> None:
+    mailbox, recogniser = Mailbox(["north", "south", "west"]), FakeRecogniser(fail_at=1)
+    for camera in ("north", "south", "west"):
+        capture(camera, FakeFrameSource(camera, [PICTURE], arena, ManualClock()), mailbox, threading.Event())
+    with pytest.raises(ValueError, match="a fault"):
+        recognition(recogniser, mailbox).run()
+    assert recogniser.steps == ["north"]
+    assert recogniser.closed == 1
+
+
+def test_the_rate_is_that_of_the_last_pictures_and_none_when_they_are_old(arena: Arena) -> None:
+    mailbox, clock = Mailbox(["north"]), ManualClock()
+    running = recognition(FakeRecogniser(), mailbox, clock)
+    assert running.fps("north") == 0
+    assert running.step_ms(0.99) == 0
+    source = FakeFrameSource("north", [PICTURE] * 60, arena, clock)
+    for _ in range(60):
+        clock.advance(0.1)
+        frame = source.read()
+        assert frame is not None
+        mailbox.put(frame)
+        (taken,) = mailbox.take(0)
+        running._process(taken)
+    assert running.fps("north") == pytest.approx(10)
+    assert running.step_ms(0.5) > 0
+    clock.advance(2.1)
+    assert running.fps("north") == 0
+
+
+def test_streams_and_devices_are_left_alone_before_the_start(arena: Arena) -> None:
+    for source in ("rtsp://127.0.0.1:1/nothing", "/dev/video99"):
+        require_playable(source, arena, ManualClock())
+
+
+def test_a_file_or_folder_is_tried_before_the_start_and_given_back(arena: Arena, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(DeviceError, match="holds no pictures"):
+        require_playable(str(tmp_path / "pictures"), arena, ManualClock())
+    (tmp_path / "pictures" / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(DeviceError, match="holds no picture that can be decoded"):
+        require_playable(str(tmp_path / "pictures"), arena, ManualClock())
+    pillow = pytest.importorskip("PIL.Image")
+    pillow.new("RGB", (64, 48), (90, 120, 150)).save(tmp_path / "pictures" / "good.png")
+    require_playable(str(tmp_path / "pictures"), arena, ManualClock())
