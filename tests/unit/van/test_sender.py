@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -20,13 +21,15 @@ NOW = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 class Refusing(FakePublisher):
     """A broker that is there and says no."""
 
-    def publish(self, alert: SealedAlert, expires_at: datetime) -> None:
+    def publish(self, _alert: SealedAlert, _expires_at: datetime) -> None:
         raise DeviceError(Reason.BROKER_REFUSED, "the broker refuses", fix="ask it why")
 
 
 @pytest.fixture
-def outbox(tmp_path: Path) -> Outbox:
-    return Outbox(tmp_path / "outbox.sqlite")
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    yield outbox
+    outbox.close()
 
 
 def put(outbox: Outbox, *numbers: int, time: datetime = NOW) -> None:

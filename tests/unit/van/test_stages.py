@@ -1,4 +1,4 @@
-"""The daemon's threads: a camera that is lost and found, a fault that is kept, and pictures that are always given back."""
+"""The daemon's threads: a camera lost and found, a fault that is kept, pictures that are always given back."""
 
 import threading
 from collections.abc import Iterator
