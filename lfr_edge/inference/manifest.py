@@ -33,6 +33,7 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 SetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 Point = tuple[float, float]
 Triple = tuple[float, float, float]
+Size = tuple[Annotated[int, Field(gt=0, le=1024)], Annotated[int, Field(gt=0, le=1024)]]  # width, height
 Score = Annotated[float, Field(ge=-1, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -96,12 +97,29 @@ class DetectorSpec(ModelSpec):
 
 
 class EmbedderSpec(ModelSpec):
-    """An embedder: aligned face in, one row of features out, not normalised."""
+    """An embedder: aligned face in, one row of features out, not normalised.
 
-    size_px: tuple[Annotated[int, Field(gt=0, le=1024)], Annotated[int, Field(gt=0, le=1024)]]  # width, height
-    template_px: tuple[Point, Point, Point, Point, Point]  # where the landmarks go, in LANDMARK_ORDER
+    The face is turned and scaled, never distorted, until its landmarks fit the template. An embedder that was trained
+    on distorted faces has the template on a canvas of another shape, which is then stretched to `size_px`.
+    """
+
+    size_px: Size
+    canvas_px: Size | None = None  # without it, size_px
+    template_px: tuple[Point, Point, Point, Point, Point]  # where the landmarks go on the canvas, in LANDMARK_ORDER
     dimension: Annotated[int, Field(gt=0, le=4096)]
     mirrored: bool  # features are the mean over the face and its mirror image, then normalised
+
+    @model_validator(mode="after")
+    def _canvas_has_a_size_of_its_own(self) -> "EmbedderSpec":
+        if self.canvas_px == self.size_px:  # the same thing in two spellings would have two contracts
+            raise ValueError("canvas_px is size_px: leave it out")
+        return self
+
+    @property
+    def stretch(self) -> Point:
+        """Factors along x and y from the canvas to the embedder's picture."""
+        (width, height), (canvas_width, canvas_height) = self.size_px, self.canvas_px or self.size_px
+        return width / canvas_width, height / canvas_height
 
 
 class CalibrationPoint(_Strict):
@@ -150,9 +168,12 @@ class EngineSet(_Strict):
     def contract(self) -> str:
         """Digest over what makes features comparable, nothing else: a watchlist made under another one is refused."""
         # Named one by one: a field added later must not make old watchlists foreign unless it is meant to.
-        comparable = {"colour", "mean", "std", "size_px", "template_px", "dimension", "mirrored"}
+        comparable = {"colour", "mean", "std", "size_px", "canvas_px", "template_px", "dimension", "mirrored"}
         embedders = [
-            {"onnx_sha256": embedder.onnx.sha256, **embedder.model_dump(mode="json", include=comparable)}
+            {
+                "onnx_sha256": embedder.onnx.sha256,
+                **embedder.model_dump(mode="json", include=comparable, exclude_none=True),
+            }
             for embedder in self.embedders
         ]
         return _digest({"contract": 1, "landmarks": LANDMARK_ORDER, "joining": JOINING, "embedders": embedders})

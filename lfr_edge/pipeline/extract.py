@@ -96,9 +96,9 @@ class Extractor:
         per_face = 2 if spec.mirrored else 1
         for index, detection in enumerate(detections):
             crop = crops[index * per_face]
-            alignment.warp(
-                image.pixels, alignment.similarity(detection.landmarks_px, template), out=crop, workspace=self.arena
-            )
+            on_canvas = alignment.similarity(detection.landmarks_px, template)
+            face = alignment.stretched(on_canvas, spec.stretch)
+            alignment.warp(image.pixels, face, out=crop, workspace=self.arena)
             if spec.mirrored:
                 alignment.mirror(crop, out=crops[index * per_face + 1])
 

@@ -38,6 +38,11 @@ def similarity(source_px: NDArray[np.float64], target_px: NDArray[np.float64]) -
     return matrix
 
 
+def stretched(matrix: NDArray[np.float64], factors: tuple[float, float]) -> NDArray[np.float64]:
+    """The (2, 3) map that does what `matrix` does, then stretches along x and y."""
+    return np.diag(factors) @ matrix
+
+
 def warp(
     pixels: NDArray[np.uint8], source_to_target: NDArray[np.float64], *, out: NDArray[np.uint8], workspace: Arena
 ) -> None:

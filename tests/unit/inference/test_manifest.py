@@ -7,7 +7,8 @@ import pytest
 from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, EngineSet, engine_set_names, load_engine_set
 
-NAMES = ("centerface-dlib29", "yunet-mobilefacenet")
+NAMES = ("centerface-dlib29", "yunet-duo", "yunet-mobilefacenet")
+DEFAULT = "yunet-mobilefacenet"
 
 
 def changed(engine_set: EngineSet, path: str, value: object) -> EngineSet:
@@ -29,17 +30,17 @@ def engine_set() -> EngineSet:
 
 @pytest.fixture
 def manifests(tmp_path: Path) -> Path:
-    shutil.copytree(DEFAULT_MANIFESTS / NAMES[1], tmp_path / NAMES[1])
+    shutil.copytree(DEFAULT_MANIFESTS / DEFAULT, tmp_path / DEFAULT)
     return tmp_path
 
 
-def test_both_released_sets_load() -> None:
+def test_the_released_sets_load() -> None:
     assert engine_set_names() == NAMES
-    for name in NAMES:
+    for name, dimensions in zip(NAMES, ([128], [128, 256], [128]), strict=True):
         engine_set = load_engine_set(name)
-        assert engine_set.embedders[0].mirrored
-        assert engine_set.dimension == 128
-        assert [len(rows) for rows in engine_set.golden.embedders] == [3]
+        assert [embedder.dimension for embedder in engine_set.embedders] == dimensions
+        assert engine_set.dimension == sum(dimensions)
+        assert [len(rows) for rows in engine_set.golden.embedders] == [3] * len(dimensions)
 
 
 def test_the_released_contracts_never_change() -> None:
@@ -47,6 +48,7 @@ def test_the_released_contracts_never_change() -> None:
     contracts = {name: load_engine_set(name).contract for name in NAMES}
     assert contracts == {
         "centerface-dlib29": "a64463be15fa1d6fb356295413664a208f98783336f56dbf6020d26aca25fc3e",
+        "yunet-duo": "0bdd961852a61fd45245e8b614434d64349423397f750b160b6f8b87d0b13bed",
         "yunet-mobilefacenet": "deaa61b58d05e0f7fcd3fcb74f4294d858a813ab1d2c2df479c1bbed975273e0",
     }
 
@@ -59,6 +61,7 @@ def test_the_released_contracts_never_change() -> None:
         ("embedders.0.mean", [1.0, 2.0, 3.0]),
         ("embedders.0.std", [1.0, 2.0, 3.0]),
         ("embedders.0.size_px", [112, 128]),
+        ("embedders.0.canvas_px", [96, 112]),
         ("embedders.0.template_px", [[0.0, 0.0]] * 5),
         ("embedders.0.mirrored", False),
         ("embedders.0.dimension", 64),
@@ -68,6 +71,12 @@ def test_what_changes_features_changes_contract_and_digest(engine_set: EngineSet
     other = changed(engine_set, path, value)
     assert other.contract != engine_set.contract
     assert other.digest != engine_set.digest
+
+
+def test_an_embedder_without_a_canvas_of_its_own_is_not_stretched(engine_set: EngineSet) -> None:
+    (embedder,) = engine_set.embedders
+    assert embedder.stretch == (1.0, 1.0)
+    assert changed(engine_set, "embedders.0.canvas_px", [96, 56]).embedders[0].stretch == (112 / 96, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -108,28 +117,29 @@ def test_an_unknown_set_is_refused_with_the_known_names(manifests: Path) -> None
         ('file = "mobilefacenet_b.onnx"', 'file = "../../etc/passwd"', "embedders.0.onnx.file: "),
         ('"https://raw', '"http://raw', "urls.0: "),
         ("size_px = [112, 112]", "size_px = [112]", "embedders.0.size_px.1: "),
+        ("size_px = [112, 112]", "size_px = [112, 112]\ncanvas_px = [112, 112]", "embedders.0: "),
         ("[detector]", "[detector", "manifest.toml: "),
         ('transform = "mobilefacenet-batch"', "", "without a transform"),
         ('name = "yunet-mobilefacenet"', 'name = "another"', "its folder's name"),
     ],
 )
 def test_a_malformed_manifest_is_refused_naming_the_key(manifests: Path, old: str, new: str, complaint: str) -> None:
-    path = manifests / NAMES[1] / "manifest.toml"
+    path = manifests / DEFAULT / "manifest.toml"
     text = path.read_text("utf-8")
     assert old in text
     path.write_text(text.replace(old, new, 1), "utf-8")
     with pytest.raises(ConfigError) as refused:
-        load_engine_set(NAMES[1], manifests)
+        load_engine_set(DEFAULT, manifests)
     assert complaint in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("content", [None, "", "[1]", '{"origin": ""}', "\udcff"])
 def test_golden_values_that_are_none_are_refused(manifests: Path, content: str | None) -> None:
-    path = manifests / NAMES[1] / "golden.json"
+    path = manifests / DEFAULT / "golden.json"
     path.unlink()
     if content is not None:
         path.write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(ConfigError) as refused:
-        load_engine_set(NAMES[1], manifests)
+        load_engine_set(DEFAULT, manifests)
     assert refused.value.reason is Reason.FILE_MALFORMED
