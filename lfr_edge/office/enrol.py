@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lfr_edge.adapters.photos import read_photo
 from lfr_edge.biometrics.arena import Arena, Lease
 from lfr_edge.biometrics.retention import TEMPLATES
 from lfr_edge.errors import Reason, UntrustedInputError
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.office.listing import Problem, Row, duplicates
-from lfr_edge.office.photos import read_photo, reference_picture
+from lfr_edge.office.photos import reference_picture
 from lfr_edge.pipeline.extract import Extractor
 from lfr_edge.vision.detection import Detection
 from lfr_edge.vision.quality import Quality
@@ -84,7 +85,7 @@ def enrol(rows: Sequence[Row], extractor: Extractor, arena: Arena) -> EnrolResul
 def _enrol_one(row: Row, extractor: Extractor, arena: Arena, *, out: NDArray[np.float32]) -> Enrolled | Problem:
     """Template into `out` (1, D)."""
     try:
-        image = read_photo(row.photo, arena)
+        image = read_photo(row.photo, arena, TEMPLATES)
         with image.lease:
             face = _only_face(extractor.detect(image))
             (quality,) = extractor.embed(image, [face], out=out)

@@ -1,44 +1,19 @@
-"""Photo files into leased memory, and the reference picture out of it. JPEG, PNG and WebP through Pillow.
+"""The reference picture: what officers compare with, cut out of an enrolled photo.
 
-Pillow's own buffers hold enrolled people only, at the office, and are freed at once.
+Reading photos is the adapter's business (`adapters.photos`).
 """
 
-import warnings
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
+from PIL import Image as Pillow
 
-from lfr_edge.biometrics.arena import Arena
 from lfr_edge.biometrics.image import Image
-from lfr_edge.biometrics.retention import TEMPLATES
-from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
 from lfr_edge.vision.geometry import Box, grown, intersection
 
-try:
-    from PIL import Image as Pillow
-    from PIL import ImageOps
-except ModuleNotFoundError as missing:
-    raise ConfigError(
-        Reason.DEPENDENCY_MISSING, "Pillow is not installed", fix="install lfr-edge with the extra 'office'"
-    ) from missing
-
-_FORMATS = ("JPEG", "PNG", "WEBP")
-# Both detectors place landmarks best on faces of 200 to 300 px, which is head and shoulders at this size: confidence of
-# YuNet on the synthetic custody photos, enlarged 3.2 times, is .89 when read at 1280 px, .93 at 1024 and .95 at 640.
-_LONGEST_PX = 640
 _MARGIN = 0.35  # of the face box, on each side: hair, ears and chin help the officer who compares
 _REFERENCE_LONGEST_PX = 320
 _REFERENCE_QUALITY = 90
-
-
-def read_photo(path: Path, arena: Arena) -> Image:
-    """The photo upright, no side longer than 640 px. UntrustedInputError if it is not a picture that can be used."""
-    upright = _upright(path)
-    upright.thumbnail((_LONGEST_PX, _LONGEST_PX))
-    image = Image.blank(arena, TEMPLATES, upright.width, upright.height)
-    np.copyto(image.pixels, np.asarray(upright)[..., ::-1])
-    return image
 
 
 def reference_picture(image: Image, face_px: Box) -> bytes:
@@ -50,23 +25,3 @@ def reference_picture(image: Image, face_px: Box) -> bytes:
     jpeg = BytesIO()
     crop.save(jpeg, "JPEG", quality=_REFERENCE_QUALITY)
     return jpeg.getvalue()
-
-
-def _upright(path: Path) -> Pillow.Image:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata, which is not used
-            warnings.simplefilter("error", Pillow.DecompressionBombWarning)
-            with Pillow.open(path, formats=_FORMATS) as untrusted:
-                untrusted.draft("RGB", (_LONGEST_PX, _LONGEST_PX))
-                return ImageOps.exif_transpose(untrusted).convert("RGB")
-    except (Pillow.DecompressionBombWarning, Pillow.DecompressionBombError) as error:
-        raise UntrustedInputError(
-            Reason.SAMPLE_UNUSABLE, "it has too many pixels", fix="save a smaller copy"
-        ) from error
-    except (OSError, ValueError, SyntaxError) as error:  # SyntaxError is what Pillow raises for a broken PNG
-        raise UntrustedInputError(
-            Reason.SAMPLE_UNUSABLE,
-            "it is not a JPEG, PNG or WebP picture, or damaged",
-            fix="save it again as JPEG",
-        ) from error
