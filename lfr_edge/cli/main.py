@@ -19,6 +19,7 @@ _COMMANDS = {
     "run": ("lfr_edge.cli.run", "van: recognise under a signed deployment package"),
     "van": ("lfr_edge.cli.van", "van: make this van's keys"),
     "engines": ("lfr_edge.cli.engines", "fetch, list and verify engine sets"),
+    "evaluate": ("lfr_edge.cli.evaluate", "measure how well engine sets recognise"),
     "office": ("lfr_edge.cli.office", "watchlist office: keygen, enrol, seal"),
     "control-room": ("lfr_edge.cli.control_room", "control room: watch alerts"),
 }
