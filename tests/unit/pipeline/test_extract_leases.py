@@ -1,0 +1,1 @@
+"""Features of one face: joined over embedders, averaged over the mirror image, aligned as the manifest says."""
