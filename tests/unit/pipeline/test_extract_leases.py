@@ -1,1 +1,156 @@
-"""Features of one face: joined over embedders, averaged over the mirror image, aligned as the manifest says."""
+"""From a picture to faces and features, with engines that are no networks: what is found, and what is given back.
+
+What features are made of (alignment, mirroring, joining) is in `test_extract`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lfr_edge.biometrics.arena import Arena
+from lfr_edge.biometrics.image import Image
+from lfr_edge.biometrics.retention import FRAME
+from lfr_edge.inference.fake import FakeEngine
+from lfr_edge.inference.manifest import load_engine_set
+from lfr_edge.inference.port import BatchShape
+from lfr_edge.pipeline.extract import Extractor
+from lfr_edge.vision.detection import Detection
+from lfr_edge.vision.geometry import Box
+
+WIDTH_PX, HEIGHT_PX = 320, 224
+FACES = ((60.0, 60.0), (200.0, 120.0))  # middles
+STRIDES = (8, 16, 32)
+
+
+class FakeDetector:
+    """YuNet's planes for the faces it was told of."""
+
+    output_names = tuple(f"{plane}_{stride}" for plane in ("cls", "obj", "bbox", "kps") for stride in STRIDES)
+
+    def __init__(self, middles: Sequence[tuple[float, float]]) -> None:
+        self._middles = middles
+        self.calls: list[str] = []
+
+    def output_shapes(self, batch_shape: BatchShape) -> dict[str, tuple[int, ...]]:
+        count, height, width, _ = batch_shape
+        depth = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
+        return {
+            f"{plane}_{stride}": (count, (height // stride) * (width // stride), channels)
+            for plane, channels in depth.items()
+            for stride in STRIDES
+        }
+
+    def infer(self, batch: NDArray[np.uint8], out: Mapping[str, NDArray[np.float32]]) -> None:
+        for array in out.values():
+            array.fill(0)
+        columns = batch.shape[2] // 16
+        for x, y in self._middles:
+            column, row = int(x // 16), int(y // 16)
+            place = (0, row * columns + column)
+            out["cls_16"][place] = out["obj_16"][place] = 0.9
+            out["bbox_16"][place] = (x / 16 - column, y / 16 - row, math.log(3), math.log(4))
+            points = [(-10, -8), (10, -8), (0, 0), (-8, 10), (8, 10)]
+            out["kps_16"][place] = [
+                value / 16 for dx, dy in points for value in (x + dx - 16 * column, y + dy - 16 * row)
+            ]
+
+    def forget(self) -> None:
+        self.calls.append("forget")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+def extractor(arena: Arena, *grids: int, detector: FakeDetector | None = None) -> Extractor:
+    """The default set with a FakeEngine for each grid, whose features have 3 * grid * grid values."""
+    real = load_engine_set("yunet-mobilefacenet")
+    embedders = tuple(real.embedders[0].model_copy(update={"dimension": 3 * grid * grid}) for grid in grids)
+    engines = [FakeEngine(grid=grid) for grid in grids]
+    fake_set = real.model_copy(update={"embedders": embedders})
+    return Extractor(fake_set, detector or FakeDetector(FACES), engines, arena)
+
+
+@pytest.fixture
+def image(arena: Arena) -> Image:
+    image = Image.blank(arena, FRAME, WIDTH_PX, HEIGHT_PX)
+    image.pixels[:] = np.random.default_rng(3).integers(20, 235, image.pixels.shape, dtype=np.uint8)
+    return image
+
+
+def features_of(subject: Extractor, image: Image, detections: Sequence[Detection]) -> NDArray[np.float32]:
+    out = np.full((len(detections), subject.dimension), np.nan, np.float32)
+    assert len(subject.embed(image, detections, out=out)) == len(detections)
+    return out
+
+
+def test_what_the_detector_finds_comes_with_box_and_landmarks(arena: Arena, image: Image) -> None:
+    found = sorted(extractor(arena, 4).detect(image), key=lambda detection: detection.box_px.left)
+    assert [detection.box_px for detection in found] == [
+        pytest.approx(Box(x - 24, y - 32, x + 24, y + 32), abs=1e-3) for x, y in FACES
+    ]
+    assert [detection.inter_eye_px for detection in found] == pytest.approx([20, 20], abs=1e-3)
+
+
+def test_a_picture_without_faces_has_none(arena: Arena, image: Image) -> None:
+    assert extractor(arena, 4, detector=FakeDetector(())).detect(image) == []
+
+
+def test_every_row_has_length_one_however_many_embedders_there_are(arena: Arena, image: Image) -> None:
+    for grids in ((4,), (4, 8)):
+        subject = extractor(arena, *grids)
+        features = features_of(subject, image, subject.detect(image))
+        assert features.shape == (2, sum(3 * grid * grid for grid in grids))
+        assert np.linalg.norm(features, axis=1) == pytest.approx([1, 1], abs=1e-6)
+
+
+def test_a_row_depends_on_its_own_face_only(arena: Arena, image: Image) -> None:
+    subject = extractor(arena, 4)
+    first, second = subject.detect(image)
+    both = features_of(subject, image, [first, second])
+    assert features_of(subject, image, [second])[0] == pytest.approx(both[1], abs=1e-6)
+    assert abs(float(both[0] @ both[1])) < 0.9
+
+
+def test_features_that_are_useless_become_zeros_and_match_nobody(arena: Arena, image: Image) -> None:
+    image.pixels.fill(77)  # FakeEngine's features of one colour are all zero
+    subject = extractor(arena, 4, 8)
+    assert not features_of(subject, image, subject.detect(image)).any()
+
+
+def test_quality_is_measured_on_each_face_of_the_picture(arena: Arena, image: Image) -> None:
+    image.pixels[:, 150:] = 0  # the second face is dark
+    subject = extractor(arena, 4)
+    faces = sorted(subject.detect(image), key=lambda detection: detection.box_px.left)
+    light, dark = subject.embed(image, faces, out=np.zeros((2, subject.dimension), np.float32))
+    assert light.inter_eye_px == pytest.approx(20, abs=1e-3)
+    assert light.exposure > 0.9
+    assert dark.exposure < 0.1
+    assert light.value > dark.value
+
+
+def test_nothing_stays_leased_but_the_picture(arena: Arena, image: Image) -> None:
+    subject = extractor(arena, 4, 8)
+    features_of(subject, image, subject.detect(image))
+    image.release()
+    assert arena.leased_bytes == 0
+    assert not np.frombuffer(arena._map, np.uint8).any()
+
+
+def test_nothing_stays_leased_when_an_engine_fails(arena: Arena, image: Image) -> None:
+    subject = extractor(arena, 4)
+    faces = subject.detect(image)
+    subject.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        features_of(subject, image, faces)
+    image.release()
+    assert not arena._held
+    assert not np.frombuffer(arena._map, np.uint8).any()
+
+
+def test_close_forgets_and_then_frees_every_engine(arena: Arena) -> None:
+    detector = FakeDetector(())
+    extractor(arena, 4, detector=detector).close()
+    assert detector.calls == ["forget", "close"]
