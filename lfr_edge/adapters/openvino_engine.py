@@ -8,6 +8,7 @@ OpenVINO keeps its last activations (row OPENVINO of the retention table); `forg
 """
 
 import fcntl
+import functools
 import hashlib
 import math
 import os
@@ -155,9 +156,19 @@ class OpenVinoEngine:
             request.set_output_tensor(index, tensor)
 
 
+@functools.cache
+def _core() -> ov.Core:
+    """One for the process's life.
+
+    Each core's CPU plugin gives the compiling thread a signal stack and unmaps it with the core (OpenVINO 2026.4,
+    seen with strace): the next signal in that thread, a Ctrl-C, would be a SIGSEGV.
+    """
+    return ov.Core()
+
+
 def _with_preprocessing(weights: bytes, spec: ModelSpec, limits: _Limits) -> ov.Model:
     """The model, taking (N, H, W, 3) BGR uint8."""
-    steps = PrePostProcessor(ov.Core().read_model(weights))
+    steps = PrePostProcessor(_core().read_model(weights))
     picture = steps.input()
     height, width = limits.size_px or (-1, -1)
     picture.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC")).set_color_format(ColorFormat.BGR)
@@ -178,11 +189,11 @@ def _compile(model: ov.Model, *, threads: int, cache: Path) -> ov.CompiledModel:
     }
     # A daemon may not write where an administrator keeps the models: it then compiles anew, .1 s for the default set.
     if not os.access(cache, os.W_OK):
-        return ov.Core().compile_model(model, "CPU", options)
+        return _core().compile_model(model, "CPU", options)
     with (cache / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # or another process would drop what this one has not hashed yet
         _drop_damaged(cache)
-        compiled = ov.Core().compile_model(model, "CPU", {**options, "CACHE_DIR": str(cache)})
+        compiled = _core().compile_model(model, "CPU", {**options, "CACHE_DIR": str(cache)})
         for blob in cache.glob("*.blob"):
             blob.with_suffix(".sha256").write_text(_sha256(blob), "ascii")
     return compiled

@@ -8,7 +8,6 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -139,10 +138,7 @@ def set_the_scene(folder: Path, rows: list[Row], engine_set: EngineSet, store: E
     van_key.to_file(folder / "alert.key")
     officer_key.public.to_file(folder / "order.pub")
     deployment_key.to_file(folder / "deployment.age")
-    # OpenVINO 2026.4 gives the thread that compiles a model a signal stack, and unmaps it with the model: the next
-    # Ctrl-C in that thread is a SIGSEGV. So it is not the main thread.
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        thread.submit(_enrol, rows, engine_set, store, folder / "references").result()
+    _enrol(rows, engine_set, store, folder / "references")
     now = SystemClock().utc()
     order = Order(
         id="demo-deployment",

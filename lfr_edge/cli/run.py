@@ -15,7 +15,6 @@ from lfr_edge.config import load_config
 # and OPENVINO of the retention table). Read once, when a process starts.
 _TUNABLES = "GLIBC_TUNABLES"
 _PERTURB = "glibc.malloc.perturb=165"
-_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,16 +32,8 @@ def run(options: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     config, config_sha256 = load_config(options.config)
     daemon = Daemon(config, config_sha256, options.package, SystemClock())
-
-    def stop(*_: object) -> None:
-        # Once is enough. And when the engines are gone, OpenVINO 2026.4 has unmapped the signal stack that it gave to
-        # this thread: another handler here would be killed by SIGSEGV.
-        for number in _ENDING:
-            signal.signal(number, signal.SIG_IGN)
-        daemon.stop()
-
-    for number in _ENDING:
-        signal.signal(number, stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: daemon.stop())
     return 0 if daemon.run() else 1
 
 

@@ -5,6 +5,7 @@ is no queue in here, because the outbox is one that survives a power cut. Handle
 must not publish. A handler that raises, or a subscription that is lost on reconnection, fails every later call.
 """
 
+import logging
 import socket
 import ssl
 import sys
@@ -32,6 +33,8 @@ from lfr_edge.transport.tls import Broker, client_context, explain
 
 if TYPE_CHECKING:
     from paho.mqtt.client import SocketLike
+
+_LOG = logging.getLogger(__name__)
 
 TIMEOUT_S = 10.0
 """For the broker's answer to anything."""
@@ -337,7 +340,10 @@ class MqttSession:
         try:
             self._raise_if_refused(codes, what)
         except LfrEdgeError as error:
-            self._fail(error)
+            if codes[0].packetType == PacketTypes.SUBACK:  # whoever listens must know that nothing comes any more
+                self._fail(error)
+            else:  # the broker goes on showing our last will in its place: wrong, but alerts still go out
+                _LOG.warning("%s", error)
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
         try:

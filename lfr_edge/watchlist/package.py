@@ -56,9 +56,12 @@ class Package:
 
 def open_package(path: Path) -> Package:
     """Check the package's form and hash its members. None of it is to be believed before the order is verified."""
-    if not path.is_file():
-        raise ConfigError(Reason.FILE_MISSING, f"there is no package at {path}", fix="check the path")
-    file = path.open("rb")
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ConfigError(
+            Reason.FILE_MISSING, f"the package {path} cannot be read: {error.strerror}", fix="check the path"
+        ) from error
     try:
         order, watchlist, pictures = _members(file)
         return Package(file, Span(file, *order).read(), watchlist, pictures)

@@ -201,6 +201,18 @@ def test_publishing_without_a_connection_is_an_error_and_not_a_queue(own_broker:
 
 
 @pytest.mark.usefixtures("quick_reconnection")
+def test_a_status_refused_after_a_reconnection_does_not_stop_alerts(own_broker: LocalBroker, tmp_path: Path) -> None:
+    with _session(own_broker, "van-1") as van:
+        van.publish("lfr/v1/example/van-1/status", b"live", qos=1, retain=True)
+        own_broker.stop()
+        (tmp_path / "access.list").write_text("user van-1\ntopic write lfr/v1/example/van-1/alert\n")
+        own_broker.start()
+        assert _until(lambda: van.connections == 2)
+        for _ in range(3):
+            van.publish("lfr/v1/example/van-1/alert", b"sealed", qos=1)
+
+
+@pytest.mark.usefixtures("quick_reconnection")
 def test_a_restarted_broker_is_found_again_with_subscriptions_and_status(own_broker: LocalBroker) -> None:
     with _session(own_broker, "van-1") as van, _session(own_broker, "control-room") as room:
         received = _listen(room, "lfr/v1/#")
