@@ -31,6 +31,10 @@ else:
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]
 
+# A corner of a zone: shares of the upright picture's width and height, from the top left.
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Corner = tuple[Share, Share]
+
 
 def _from_folder(path: Path, info: ValidationInfo) -> Path:
     return Path(info.context["folder"]) / path if info.context else path
@@ -50,7 +54,16 @@ class CameraConfig(_Table):
     id: Name
     source: str = Field(min_length=1)  # rtsp://..., /dev/video0, a video file, a folder of pictures
     pace: Literal["live", "full-speed"] = "live"  # files only: real time, or every picture as fast as possible
+    rotation: Literal[0, 90, 180, 270] = 0  # degrees clockwise that bring the picture upright
     minimum_inter_eye_px: float = Field(default=20.0, ge=8.0)
+    zone: tuple[Corner, ...] = ()  # corners of the zone of recognition; without any, the whole picture
+
+    @field_validator("zone")
+    @classmethod
+    def _has_an_inside(cls, zone: tuple[Corner, ...]) -> tuple[Corner, ...]:
+        if 0 < len(zone) < 3:
+            raise ValueError("a zone has three corners or more")
+        return zone
 
     @field_validator("source")
     @classmethod

@@ -43,6 +43,7 @@ class CameraSettings:
     source: str = field(repr=False)  # may hold a password
     pace: Literal["live", "full-speed"] = "live"
     repeat: bool = False
+    rotation: Literal[0, 90, 180, 270] = 0  # degrees clockwise that bring the picture upright
     timeout_s: float = 5.0
 
 
@@ -67,7 +68,7 @@ class AvCamera:
         self._wait = wait or self._closed.wait
         self._reading = threading.Lock()  # libav's objects may be touched by one thread at a time
         self._connection: Connection | None = None
-        self._converter = Converter()
+        self._converter = Converter(self._settings.rotation)
         self._pending: list[VideoFrame] = []
         self._pace = _Pace() if settings.pace == "live" and not self._live else None
         self._counts = SourceCounts()
@@ -125,7 +126,7 @@ class AvCamera:
         left_s = (deadline_ns - self._clock.monotonic_ns()) / 1e9
         if self._live and left_s < self._silence_s:
             reason = self._last_error or f"{self._name} sent no picture for {self._settings.timeout_s:.1f} s"
-            raise unreadable(f"camera {self._settings.id}: {reason}", "the camera is tried again with the next read")
+            raise unreadable(reason, "the camera is tried again with the next read")
         try:
             if self._connection is None:
                 self._connect(left_s)
@@ -185,7 +186,7 @@ class AvCamera:
     def _disconnect(self) -> None:
         """Drop everything of libav: its memory goes with the last reference."""
         self._pending = []
-        self._converter = Converter()
+        self._converter = Converter(self._settings.rotation)
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -23,7 +23,7 @@ from lfr_edge.pipeline.extract import Extractor
 from lfr_edge.pipeline.frame_source import Frame
 from lfr_edge.pipeline.tracks import Track
 from lfr_edge.vision.detection import Detection
-from lfr_edge.vision.geometry import Box
+from lfr_edge.vision.geometry import Box, encloses
 from lfr_edge.vision.masking import obscure_outside
 from lfr_edge.vision.tracking import Tracker, TrackerLimits
 from lfr_edge.watchlist.references import Watchlist
@@ -35,6 +35,21 @@ FACES_PER_STEP = 4
 REST_NS = 120_000_000
 # The detector overwrites its own last picture with the next one; the embedders only when another face comes.
 FORGET_FACES_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which faces of one camera are compared: those large enough, inside the zone of recognition."""
+
+    minimum_inter_eye_px: float = 20.0
+    zone: tuple[tuple[float, float], ...] = ()  # corners in shares of width and height; without any, everywhere
+
+    def shows(self, detection: Detection, image: Image) -> bool:
+        """Whether the face, by the point between its eyes, is inside the zone."""
+        if not self.zone:
+            return True
+        x_px, y_px = detection.landmarks_px[:2].mean(axis=0).tolist()
+        return encloses(self.zone, x_px / image.width_px, y_px / image.height_px)
 
 
 @dataclass(slots=True)
@@ -58,14 +73,14 @@ class Recogniser:
         watchlist: Watchlist,
         decider: Decider,
         sealer: EvidenceSealer,
-        minimum_inter_eye_px: Mapping[str, float],
+        views: Mapping[str, View],
     ) -> None:
         self._extractor = extractor
         self._watchlist = watchlist
         self._decider = decider
         self._sealer = sealer
-        self._minimum_inter_eye_px = minimum_inter_eye_px
-        self._trackers = {camera: Tracker(TrackerLimits()) for camera in minimum_inter_eye_px}
+        self._views = views
+        self._trackers = {camera: Tracker(TrackerLimits()) for camera in views}
         self._tracks: dict[tuple[str, int], Track] = {}
         self._forgotten = True
         self._embedded_ns: int | None = None  # when the embedders last saw a face that they may still keep
@@ -101,7 +116,9 @@ class Recogniser:
         detections = self._extractor.detect(frame.image)
         self.counts.frames += 1
         self.counts.detections += len(detections)
-        followed = self._trackers[frame.camera].update(detections, frame.captured_ns)
+        view = self._views[frame.camera]
+        in_zone = [detection for detection in detections if view.shows(detection, frame.image)]
+        followed = self._trackers[frame.camera].update(in_zone, frame.captured_ns)
         self._end(frame.camera, followed.ended)
         chosen = self._choose(frame, followed.matched)
         if not chosen:
@@ -118,7 +135,7 @@ class Recogniser:
     def _choose(self, frame: Frame, followed: Sequence[tuple[int, Detection]]) -> list[tuple[Track, Detection]]:
         worth = []
         for track_id, detection in followed:
-            if detection.inter_eye_px < self._minimum_inter_eye_px[frame.camera]:
+            if detection.inter_eye_px < self._views[frame.camera].minimum_inter_eye_px:
                 continue
             track = self._track(frame.camera, track_id)
             rested = frame.captured_ns - track.last_embedded_ns >= REST_NS

@@ -14,7 +14,10 @@ def open_cameras(cameras: Sequence[CameraConfig], arena: Arena, clock: Clock) ->
     for camera in cameras:
         require_playable(camera.source, arena, clock)
     return {
-        camera.id: AvCamera(CameraSettings(camera.id, camera.source, camera.pace), arena, clock) for camera in cameras
+        camera.id: AvCamera(
+            CameraSettings(camera.id, camera.source, camera.pace, rotation=camera.rotation), arena, clock
+        )
+        for camera in cameras
     }
 
 

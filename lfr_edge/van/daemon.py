@@ -33,7 +33,7 @@ from lfr_edge.messages.status import CameraHealth, Health, Status
 from lfr_edge.pipeline.decide import Decider, Rule
 from lfr_edge.pipeline.mailbox import Mailbox
 from lfr_edge.pipeline.outbox import Outbox
-from lfr_edge.pipeline.recognise import Recogniser
+from lfr_edge.pipeline.recognise import Recogniser, View
 from lfr_edge.van import deployment
 from lfr_edge.van.bus import Bus
 from lfr_edge.van.cameras import open_cameras
@@ -175,7 +175,7 @@ class Daemon:
             self._watchlist,
             Decider(Rule(order.threshold, order.margin, order.confirmation, order.cooldown_s)),
             JpegEvidenceSealer(self._van, order, engine_set, package.pictures, key, self._clock),
-            {camera.id: camera.minimum_inter_eye_px for camera in config.cameras},
+            {camera.id: View(camera.minimum_inter_eye_px, camera.zone) for camera in config.cameras},
         )
 
     def _first_status(self, session: int, config_sha256: str, engine_set: EngineSet) -> Status:

@@ -1,6 +1,7 @@
 """Boxes in image pixels. Plain floats that show nobody; pixels are in the other modules."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -49,3 +50,12 @@ def grown(box: Box, share: float) -> Box:
 def moved(box: Box, x_px: float, y_px: float) -> Box:
     """The box, that far to the right and down."""
     return Box(box.left + x_px, box.top + y_px, box.right + x_px, box.bottom + y_px)
+
+
+def encloses(corners: Sequence[tuple[float, float]], x: float, y: float) -> bool:
+    """Whether the polygon encloses the point, by the even-odd rule."""
+    inside = False
+    for (x1, y1), (x2, y2) in zip(corners, (*corners[1:], corners[0]), strict=True):
+        if (y1 > y) != (y2 > y) and x < x1 + (y - y1) * (x2 - x1) / (y2 - y1):
+            inside = not inside
+    return inside

@@ -16,7 +16,7 @@ from lfr_edge.messages.alert import SealedAlert
 from lfr_edge.pipeline.decide import Decider, Rule
 from lfr_edge.pipeline.evidence import Match
 from lfr_edge.pipeline.frame_source import Frame
-from lfr_edge.pipeline.recognise import Recogniser
+from lfr_edge.pipeline.recognise import Recogniser, View
 from lfr_edge.watchlist.entries import Entry, PictureMember
 from lfr_edge.watchlist.references import Watchlist
 
@@ -43,7 +43,7 @@ def recorded(engine_set: EngineSet, engine_store: EngineStore) -> tuple[list[All
     extractor = open_extractor(engine_set, engine_store, arena, threads=2)
     decider = Decider(Rule(threshold=0.9, margin=0.0, confirmation=2, cooldown_s=60.0))
     watchlist = _noise(arena, extractor.dimension)
-    recogniser = Recogniser(extractor, watchlist, decider, NobodyMatches(), {"street": 20.0})
+    recogniser = Recogniser(extractor, watchlist, decider, NobodyMatches(), {"street": View()})
     camera = AvCamera(CameraSettings("street", str(CLIP), "full-speed"), arena, SystemClock())
     seen: list[Allocation] = []
     for index in range(2 * STEPS):

@@ -23,8 +23,6 @@ WITHOUT_OUT = {
     "array",
     "ascontiguousarray",
     "where",
-    "flip",
-    "rot90",
     "pad",
     "tile",
     "repeat",

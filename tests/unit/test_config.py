@@ -56,7 +56,7 @@ def test_every_key_is_documented_with_its_default(heading: str, model: type[Base
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| (?:`([^`]*)` )?\|", section, re.MULTILINE)
     documented = {key: default.strip('"') for key, default in rows}
     assert documented == {
-        name: "" if field.is_required() else str(field.default).replace("False", "false")
+        name: "" if field.is_required() else str(field.default).replace("False", "false").replace("()", "[]")
         for name, field in model.model_fields.items()
         if name not in TABLES
     }
@@ -123,6 +123,9 @@ def test_what_is_not_toml_is_malformed(tmp_path: Path, content: bytes) -> None:
         # values out of range
         ("memory_mib = 192", "memory_mib = 16", "memory_mib"),
         ("minimum_inter_eye_px = 24", "minimum_inter_eye_px = 4", "cameras.0.minimum_inter_eye_px"),
+        ("minimum_inter_eye_px = 24", "rotation = 45", "cameras.0.rotation"),
+        ("zone = [[0.1, 0.0], [0.9, 0.0],", "zone = [", "cameras.0.zone"),
+        ("zone = [[0.1, 0.0], [0.9,", "zone = [[0.1, 0.0], [90,", "cameras.0.zone.1.0"),
         ("minimum_inter_eye_px = 24", "minimum_inter_eye_px = nan", "cameras.0.minimum_inter_eye_px"),
         ('host = "broker.example"', 'host = ""', "broker.host"),
         ('host = "broker.example"', 'host = "b"\nport = 65536', "broker.port"),

@@ -19,7 +19,7 @@ from lfr_edge.messages.alert import SealedAlert
 from lfr_edge.pipeline.decide import Decider, Rule
 from lfr_edge.pipeline.evidence import Match
 from lfr_edge.pipeline.frame_source import Frame
-from lfr_edge.pipeline.recognise import Recogniser
+from lfr_edge.pipeline.recognise import Recogniser, View
 from lfr_edge.vision.detection import Detection
 from lfr_edge.vision.geometry import Box
 from lfr_edge.vision.quality import Quality
@@ -162,11 +162,13 @@ def street(arena: Arena) -> Street:
     return make_street(arena)
 
 
-def make_street(arena: Arena, *, cooldown: timedelta = timedelta(seconds=60), confirmation: int = 2) -> Street:
+def make_street(
+    arena: Arena, *, cooldown: timedelta = timedelta(seconds=60), confirmation: int = 2, north: View | None = None
+) -> Street:
     extractor, sealer, listed = FakeExtractor(arena), FakeSealer(), watchlist(arena)
     rule = Rule(threshold=0.5, margin=0.05, confirmation=confirmation, cooldown_s=cooldown.total_seconds())
-    smallest = {"north": 20.0, "south": 20.0}
-    recogniser = Recogniser(extractor, listed, Decider(rule), sealer, smallest)  # type: ignore[arg-type]
+    views = {"north": north or View(), "south": View()}
+    recogniser = Recogniser(extractor, listed, Decider(rule), sealer, views)  # type: ignore[arg-type]
     return Street(arena, extractor, sealer, recogniser, ManualClock(), listed)
 
 

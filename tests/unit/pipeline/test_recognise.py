@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lfr_edge.biometrics.arena import Arena
-from lfr_edge.pipeline.recognise import FACES_PER_STEP
+from lfr_edge.pipeline.recognise import FACES_PER_STEP, View
 from lfr_edge.vision.masking import GREY
 
 # `street` and `person` are the conftest's Street and Person: importlib mode has no name to import them by.
@@ -65,6 +65,18 @@ def test_a_face_under_the_cameras_minimum_is_not_compared_and_not_remembered(str
     for _ in range(2):
         street.see(person("ann", inter_eye_px=20.0))
     assert len(street.sealer.matches) == 1
+
+
+def test_only_faces_inside_the_zone_are_followed(
+    arena: Arena, street_with: Callable[..., Street], person: Person
+) -> None:
+    right_half = View(zone=((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0)))
+    street = street_with(arena, north=right_half)
+    alerted = {who for _ in range(20) for who in street.see(person("ann", 20), person("bob", 220))}
+    assert alerted == {"bob"}
+    assert street.recogniser.counts.tracks == 1
+    street.see(person("ann", 20), camera="south")
+    assert [street.see(person("ann", 20), camera="south") for _ in range(3)][-2:] != [[], []]
 
 
 def test_a_settled_track_is_not_embedded_again(street: Street, person: Person) -> None:
