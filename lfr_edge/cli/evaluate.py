@@ -1,7 +1,8 @@
 """`lfr-edge evaluate`: measure how well engine sets recognise, on data with known identities."""
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,6 +12,8 @@ from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, load_engine_set
 from lfr_edge.inference.store import DEFAULT_STORE, EngineStore
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from lfr_edge.evaluation.report import Subject
     from lfr_edge.evaluation.variants import Variant
     from lfr_edge.pipeline.extract import Extractor
@@ -28,15 +31,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     every.add_argument("--ablations", action="store_true", help="also without each part that can be left out")
     every.add_argument("--manifests", type=Path, default=DEFAULT_MANIFESTS, help="engine sets (%(default)s)")
     every.add_argument("--store", type=Path, default=DEFAULT_STORE, help="where the models are kept (%(default)s)")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="identification")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="identification|footage|clips")
     stills = actions.add_parser("identification", parents=[every], help="open-set identification on a set of stills")
     stills.add_argument("--data", type=Path, required=True, metavar="DIR", help="a folder with split.json and images/")
+    stills.set_defaults(measure=_identification)
+    footage = actions.add_parser("footage", parents=[every], help="a clip whose every face is known")
+    footage.add_argument("--data", type=Path, required=True, metavar="DIR", help="a folder with ground_truth.json")
+    footage.add_argument(
+        "--list", type=Path, action="append", required=True, metavar="DIR", help="photos to enrol; repeatable"
+    )
+    footage.set_defaults(measure=_footage)
+    clips = actions.add_parser("clips", parents=[every], help="clips of one person each")
+    clips.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder of the clips")
+    clips.add_argument("--list", type=Path, required=True, metavar="LIST.json", help="who is in which")
+    clips.set_defaults(measure=_clips)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print a table, write result.json; 0 when done."""
     _make_folder(args.out)
-    _identification(args)
+    args.measure(args)
     return 0
 
 
@@ -44,51 +58,75 @@ def _identification(args: argparse.Namespace) -> None:
     from lfr_edge.evaluation.dataset import read_data_set  # noqa: PLC0415 - needs the extra 'evaluation'
     from lfr_edge.evaluation.identification import identify  # noqa: PLC0415
     from lfr_edge.evaluation.plot import write_det  # noqa: PLC0415
-    from lfr_edge.evaluation.report import write_json  # noqa: PLC0415
     from lfr_edge.evaluation.tables import identification_table  # noqa: PLC0415
+    from lfr_edge.evaluation.variants import OF_STILLS  # noqa: PLC0415
 
     data = read_data_set(args.data)
-    rows = _measured(args, lambda extractor, _: identify(data, extractor))
-    described = {"name": data.name, "split_sha256": data.split_sha256}
-    write_json(args.out / "result.json", "identification", described, SystemClock().utc(), rows)
+    rows = _measured(args, OF_STILLS, lambda extractor, _: identify(data, extractor))
     write_det(args.out / "det.svg", data.name, {subject.title: measured.det for subject, measured in rows})
-    _show(identification_table(data.name, rows), args.out)
+    described = {"name": data.name, "split_sha256": data.split_sha256}
+    _deliver(args, described, rows, identification_table(data.name, rows))
+
+
+def _footage(args: argparse.Namespace) -> None:
+    from lfr_edge.evaluation.footage import measure_footage, photos_in  # noqa: PLC0415 - needs the extra 'evaluation'
+    from lfr_edge.evaluation.tables import footage_table  # noqa: PLC0415
+    from lfr_edge.evaluation.truth import read_ground_truth  # noqa: PLC0415
+    from lfr_edge.evaluation.variants import OF_FOOTAGE  # noqa: PLC0415
+
+    truth, photos = read_ground_truth(args.data), photos_in(args.list)
+    rows = _measured(args, OF_FOOTAGE, partial(measure_footage, truth, photos))
+    name = truth.film.path.name
+    _deliver(args, {"name": name, "ground_truth_sha256": truth.sha256}, rows, footage_table(name, rows))
+
+
+def _clips(args: argparse.Namespace) -> None:
+    from lfr_edge.evaluation.clips import measure_clips, read_clips  # noqa: PLC0415 - needs the extra 'evaluation'
+    from lfr_edge.evaluation.tables import clips_table  # noqa: PLC0415
+    from lfr_edge.evaluation.variants import OF_FOOTAGE  # noqa: PLC0415
+
+    clips = read_clips(args.data, args.list)
+    rows = _measured(args, OF_FOOTAGE, partial(measure_clips, clips))
+    name = args.data.resolve().name
+    _deliver(args, {"name": name, "list_sha256": clips.sha256}, rows, clips_table(name, rows))
 
 
 def _measured(
-    args: argparse.Namespace, measure: "Callable[[Extractor, Variant], _Measured]"
+    args: argparse.Namespace, ablations: "Sequence[Variant]", measure: "Callable[[Extractor, Variant], _Measured]"
 ) -> "list[tuple[Subject, _Measured]]":
     """What `measure` says of every engine set that was asked for, and of its variants."""
-    from lfr_edge.evaluation.report import Subject  # noqa: PLC0415 - needs the extra 'evaluation'
-
-    rows = []
-    for variant, extractor in _extractors(args):
-        rows.append((Subject.of(extractor.engine_set, variant.name), measure(extractor, variant)))
-        extractor.close()
-    return rows
-
-
-def _extractors(args: argparse.Namespace) -> "Iterator[tuple[Variant, Extractor]]":
     from lfr_edge.adapters.engines import open_extractor  # noqa: PLC0415 - needs a backend
     from lfr_edge.biometrics.arena import Arena  # noqa: PLC0415
-    from lfr_edge.evaluation.variants import ABLATIONS, AS_SHIPPED  # noqa: PLC0415
+    from lfr_edge.evaluation.report import Subject  # noqa: PLC0415
+    from lfr_edge.evaluation.variants import AS_SHIPPED  # noqa: PLC0415
 
     store = EngineStore(args.store)
     sets = [load_engine_set(name, args.manifests) for name in args.engine_set]
     for engine_set in sets:
         store.verify(engine_set)
+    rows = []
     for engine_set in sets:
-        for variant in (AS_SHIPPED, *(ABLATIONS if args.ablations else ())):
-            arena = Arena(_ARENA_BYTES)
-            yield variant, open_extractor(variant.engine_set(engine_set), store, arena, threads=_THREADS)
+        for variant in (AS_SHIPPED, *(ablations if args.ablations else ())):
+            changed = variant.engine_set(engine_set)
+            extractor = open_extractor(changed, store, Arena(_ARENA_BYTES), threads=_THREADS)
+            try:
+                rows.append((Subject.of(changed, variant.name), measure(extractor, variant)))
+            finally:
+                extractor.close()
+    return rows
 
 
-def _show(table: object, out: Path) -> None:
+def _deliver(
+    args: argparse.Namespace, data: dict[str, str], rows: "Sequence[tuple[Subject, object]]", table: "Table"
+) -> None:
     from rich.console import Console  # noqa: PLC0415 - needs the extra 'evaluation'
 
+    from lfr_edge.evaluation.report import write_json  # noqa: PLC0415
+
+    write_json(args.out / "result.json", args.action, data, SystemClock().utc(), rows)
     console = Console()
     console.print(table)
-    console.print(f"written to {out}", highlight=False)
+    console.print(f"written to {args.out}", highlight=False)
 
 
 def _make_folder(out: Path) -> None:

@@ -73,6 +73,16 @@ def rule_of_three(subjects: int) -> float:
     return min(3 / subjects, 1.0)
 
 
+def most_events(seen: int) -> float:
+    """The expected number of events that would show as few as `seen` with 5 % probability (Poisson, one-sided)."""
+    low, high = 0.0, seen + 10 * math.sqrt(seen + 1)
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        so_few = math.exp(-middle) * sum(middle**number / math.factorial(number) for number in range(seen + 1))
+        low, high = (middle, high) if so_few > 0.05 else (low, middle)
+    return high
+
+
 def _drawn(random: np.random.Generator, subjects: NDArray[np.intp]) -> NDArray[np.int64]:
     """(replicates, searches): how often each search counts."""
     people = int(subjects.max()) + 1

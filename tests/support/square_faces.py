@@ -12,7 +12,7 @@ from lfr_edge.vision.detection import Detection
 from lfr_edge.vision.geometry import Box
 from lfr_edge.vision.quality import Quality
 
-SIDE_PX = 20  # of one face in a test picture
+SIDE_PX = 60  # of one face in a test picture: 30 px between the eyes
 
 
 class FakeExtractor:
@@ -54,7 +54,7 @@ class FakeExtractor:
 
 def face_at(x: float, y: float) -> Detection:
     """A detection of SIDE_PX, its top left corner there."""
-    landmarks = np.array([[x + 5, y + 7], [x + 15, y + 7], [x + 10, y + 11], [x + 6, y + 15], [x + 14, y + 15]], float)
+    landmarks = np.add([[15, 21], [45, 21], [30, 33], [18, 45], [42, 45]], (x, y), dtype=float)
     return Detection(Box(x, y, x + SIDE_PX, y + SIDE_PX), landmarks, 0.9)
 
 
