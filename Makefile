@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export LFR_EDGE_SHARED ?= ../shared
 
-.PHONY: demo test test-all check setup lock
+.PHONY: demo test test-all check accuracy setup lock
 
 demo: setup
 	@$(BIN)/lfr-edge demo $(if $(ONCE),--once) $(if $(CLIP),--clip '$(CLIP)') $(if $(PHOTOS),--photos '$(PHOTOS)') \
@@ -22,6 +22,20 @@ check: setup
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+# The table of every engine set on every data set, and the ablations, into build/accuracy/. Needs the shared data; about
+# ten minutes on two cores. SETS= names other engine sets.
+SETS ?= yunet-mobilefacenet yunet-duo centerface-dlib29
+ACCURACY_STORE ?= .cache/engines
+EVALUATE = $(BIN)/lfr-edge evaluate $(1) $(SETS:%=--engine-set %) --store $(ACCURACY_STORE) --ablations \
+	--out build/accuracy/$(1)
+
+accuracy: setup
+	@for set in $(SETS); do $(BIN)/lfr-edge engines fetch $$set --from $(LFR_EDGE_SHARED)/models --store $(ACCURACY_STORE); done
+	@$(call EVALUATE,identification) --data $(LFR_EDGE_SHARED)/media/lfw
+	@$(call EVALUATE,clips) --data $(LFR_EDGE_SHARED)/media/real/signers --list tests/accuracy/signers.json
+	@$(call EVALUATE,footage) --data examples/demo --list examples/demo/photos \
+		--list $(LFR_EDGE_SHARED)/media/synthetic/lookalikes
 
 setup:
 	@PYTHON='$(PYTHON)' VENV='$(VENV)' sh deploy/setup.sh

@@ -1,6 +1,7 @@
 """`lfr-edge evaluate`: measure how well engine sets recognise, on data with known identities."""
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _ARENA_BYTES = 128 << 20
 _THREADS = 2
+_WIDTH = 110  # of a table in a file or a pipe
 _Measured = TypeVar("_Measured")
 
 
@@ -124,7 +126,7 @@ def _deliver(
     from lfr_edge.evaluation.report import write_json  # noqa: PLC0415
 
     write_json(args.out / "result.json", args.action, data, SystemClock().utc(), rows)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     console.print(table)
     console.print(f"written to {args.out}", highlight=False)
 

@@ -4,7 +4,8 @@
 
 Every clip is searched with lists made of other clips: of each person the clip's turn among his others, so that in the
 end each pair of clips of one person has been tried. Who has no other clip is not on the list then, and his clip is one
-of a stranger. A template is the face of the highest quality in its clip.
+of a stranger. Of each picture the detector's most confident face counts; a template is the one of the highest quality
+in its clip.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
-from lfr_edge.evaluation.faces import Face, FaceReader, Features, watchlist_of
+from lfr_edge.evaluation.faces import Face, FaceReader, Features, most_confident, watchlist_of
 from lfr_edge.evaluation.passes import SeenAlert
 from lfr_edge.evaluation.playing import Recorder, pictures, play
 from lfr_edge.evaluation.truth import Film
@@ -158,7 +159,7 @@ def equal_error_rate(genuine: NDArray[np.float64], impostor: NDArray[np.float64]
 
 
 def _faces(film: Film, extractor: Extractor) -> list[Face]:
-    reader = FaceReader(extractor)
+    reader = FaceReader(extractor, most_confident)
     found = []
     with pictures(film, extractor.arena) as frames:
         for frame in frames:

@@ -4,7 +4,7 @@ Test subjects have agreed to be measured, or their data set says so; a passer-by
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -50,12 +50,32 @@ class Face:
     others: int  # other faces that were found in the picture
 
 
-class FaceReader:
-    """Reads the one face that counts of each picture. Counts what it costs."""
+def most_central(detections: Sequence[Detection], image: Image) -> Detection:
+    """The face whose box has its centre nearest to the picture's: in LFW the one that the label is about."""
+    middle = complex(image.width_px, image.height_px) / 2
 
-    def __init__(self, extractor: Extractor) -> None:
+    def distance(detection: Detection) -> float:
+        box = detection.box_px
+        return abs(complex(box.left + box.right, box.top + box.bottom) / 2 - middle)
+
+    return min(detections, key=distance)
+
+
+def most_confident(detections: Sequence[Detection], image: Image) -> Detection:
+    """The detector's first: in footage of one person the others are hands."""
+    del image
+    return detections[0]
+
+
+class FaceReader:
+    """Reads the one face that counts of each picture, as `choose` says. Counts what it costs."""
+
+    def __init__(
+        self, extractor: Extractor, choose: Callable[[Sequence[Detection], Image], Detection] = most_central
+    ) -> None:
         self.cost = Cost()
         self._extractor = extractor
+        self._choose = choose
 
     def read(self, path: Path) -> Face | None:
         """The face of a photo; None if no face was found that could be measured. UntrustedInputError if it is none."""
@@ -75,20 +95,9 @@ class FaceReader:
         if not detections:
             return None
         features = np.zeros((1, self._extractor.dimension), np.float32)
-        (quality,) = self._extractor.embed(image, [most_central(detections, image)], out=features)
+        (quality,) = self._extractor.embed(image, [self._choose(detections, image)], out=features)
         self.cost.embed_ms.append((time.perf_counter() - detected) * 1e3)
         return Face(features[0], quality, len(detections) - 1) if features.any() else None
-
-
-def most_central(detections: Sequence[Detection], image: Image) -> Detection:
-    """The face whose box has its centre nearest to the picture's: in LFW the one that the label is about."""
-    middle = complex(image.width_px, image.height_px) / 2
-
-    def distance(detection: Detection) -> float:
-        box = detection.box_px
-        return abs(complex(box.left + box.right, box.top + box.bottom) / 2 - middle)
-
-    return min(detections, key=distance)
 
 
 def watchlist_of(templates: Sequence[Features], extractor: Extractor, ids: Sequence[str]) -> Watchlist:

@@ -105,10 +105,12 @@ def just_above(score: float) -> float:
 
 
 def det(outcomes: Outcomes) -> list[tuple[float, float, float]]:
-    """The detection error trade-off: (threshold, FPIR, FNIR) at every threshold where FPIR changes, FPIR rising."""
-    ascending = np.unique(outcomes.false_scores)
-    highest = just_above(float(ascending[-1]))
-    thresholds = [highest, *(score for score in ascending[::-1].tolist() if score > -math.inf)]
+    """The detection error trade-off: (threshold, FPIR, FNIR), FPIR rising from 0.
+
+    One point for each FPIR that the searches can show, at the lowest threshold that gives it.
+    """
+    distinct = np.unique(np.append(outcomes.false_scores, -math.inf))
+    thresholds = [just_above(score) for score in distinct[::-1].tolist()]
     return [(threshold, fpir(outcomes, threshold), 1 - tpir(outcomes, threshold)) for threshold in thresholds]
 
 

@@ -29,8 +29,9 @@ from lfr_edge.vision.geometry import Box
 from lfr_edge.watchlist.references import Watchlist
 
 _CAMERA = "camera"
-# As the example order in docs/office.md has it, but without a cool-down: whoever alerts twice is to be seen.
-_MARGIN, _CONFIRMATION, _COOLDOWN_S = 0.05, 2, 0.0
+# The threshold decides alone: no margin, whose worth depends on how far an engine set's scores lie apart, and no
+# cool-down, so that whoever alerts twice is seen.
+_MARGIN, _CONFIRMATION, _COOLDOWN_S = 0.0, 2, 0.0
 _AFTERWARDS_S = 30.0  # by then every track is over
 
 WhoIsShown = Callable[[Frame, NDArray[Any]], str | None]

@@ -19,7 +19,7 @@ except ModuleNotFoundError as missing:
 def write_det(path: Path, title: str, curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> None:
     """FNIR over FPIR for each named curve of (threshold, FPIR, FNIR), logarithmic. Equal curves give equal SVG."""
     with rc_context({"svg.hashsalt": "lfr-edge"}):
-        figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+        figure = Figure(figsize=(6.4, 5.6), layout="constrained")
         axes = figure.add_subplot()
         for name, points in curves.items():
             # A rate of 0 has no place on a logarithmic axis: such a curve begins at its first false positive.
@@ -29,7 +29,7 @@ def write_det(path: Path, title: str, curves: Mapping[str, Sequence[tuple[float,
         axes.set_xlabel("false positive identification rate FPIR(N, T)")
         axes.set_ylabel("false negative identification rate FNIR(N, 1, T)")
         axes.grid(visible=True, which="both", alpha=0.3)
-        axes.legend()
+        figure.legend(loc="outside lower center")
         drawing = BytesIO()
         figure.savefig(drawing, format="svg", metadata={"Date": None})
     with new_file(path, mode=PUBLIC, replace=True) as file:

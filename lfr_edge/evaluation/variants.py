@@ -46,5 +46,5 @@ OF_FOOTAGE = (
     *OF_STILLS,
     Variant("confirmation 1", rule=partial(replace, confirmation=1)),
     Variant("confirmation 4", rule=partial(replace, confirmation=4)),
-    Variant("margin 0", rule=partial(replace, margin=0.0)),
+    Variant("margin 0.05", rule=partial(replace, margin=0.05)),
 )

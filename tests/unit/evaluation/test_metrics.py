@@ -132,6 +132,14 @@ def test_no_lower_threshold_keeps_the_target(searches: list[Search], target: flo
     assert all(fpir(outcomes, score) > target for score in lower)
 
 
+@given(SEARCHES, st.integers(0, 1000).map(lambda mille: mille / 1000))
+def test_the_trade_off_at_a_target_is_what_is_reported_there(searches: list[Search], target: float) -> None:
+    outcomes = Outcomes.of(searches)
+    threshold = threshold_at(outcomes.false_scores, target)
+    reached = [point for point in det(outcomes) if point[1] <= target]
+    assert reached[-1] == (threshold, fpir(outcomes, threshold), 1 - tpir(outcomes, threshold))
+
+
 @given(SEARCHES)
 def test_the_trade_off_starts_at_no_false_positive_and_loses_misses_as_it_gains_them(searches: list[Search]) -> None:
     points = det(Outcomes.of(searches))
