@@ -163,7 +163,7 @@ class Recogniser:
                 track.keep_sample(frame.image, detection.box_px, others)
             track.fuse(row, quality.value)
             first, runner_up = self._watchlist.search(row, scores=scores)
-            if not self._decider.confirms(track.streak, first, runner_up):
+            if not self._decider.confirms(track.streak, track.faces, first, runner_up):
                 continue
             track.settled = True
             self.counts.matches += 1

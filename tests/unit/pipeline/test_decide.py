@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from lfr_edge.pipeline.decide import Decider, Rule, Streak
+from lfr_edge.pipeline.decide import RIPE_FACES, Decider, Rule, Streak
 from lfr_edge.watchlist.entries import Entry, PictureMember
 from lfr_edge.watchlist.references import Candidate
 
@@ -26,36 +26,50 @@ def candidate(entry_id: str, score: float, rank: int = 1) -> Candidate:
 
 def test_a_match_needs_as_many_confirmations_in_a_row_as_the_order_says() -> None:
     decider, streak = Decider(RULE), Streak()
-    assert not decider.confirms(streak, candidate("a", 0.9), candidate("b", 0.1, 2))
-    assert decider.confirms(streak, candidate("a", 0.9), candidate("b", 0.1, 2))
+    assert not decider.confirms(streak, RIPE_FACES, candidate("a", 0.9), candidate("b", 0.1, 2))
+    assert decider.confirms(streak, RIPE_FACES, candidate("a", 0.9), candidate("b", 0.1, 2))
 
 
 def test_another_entry_in_between_starts_over() -> None:
     decider, streak = Decider(RULE), Streak()
     for entry in ("a", "b", "a"):
-        assert not decider.confirms(streak, candidate(entry, 0.9), None)
-    assert decider.confirms(streak, candidate("a", 0.9), None)
+        assert not decider.confirms(streak, RIPE_FACES, candidate(entry, 0.9), None)
+    assert decider.confirms(streak, RIPE_FACES, candidate("a", 0.9), None)
 
 
 def test_a_score_under_the_threshold_starts_over() -> None:
     decider, streak = Decider(RULE), Streak()
     for score in (0.9, 0.49999, 0.9):
-        assert not decider.confirms(streak, candidate("a", score), None)
+        assert not decider.confirms(streak, RIPE_FACES, candidate("a", score), None)
 
 
 def test_the_threshold_itself_is_enough() -> None:
-    assert Decider(Rule(0.5, 0.0, 1, 0)).confirms(Streak(), candidate("a", 0.5), candidate("b", 0.5, 2))
+    assert Decider(Rule(0.5, 0.0, 1, 0)).confirms(Streak(), RIPE_FACES, candidate("a", 0.5), candidate("b", 0.5, 2))
+
+
+def test_a_few_faces_must_score_higher_than_many() -> None:
+    required = [RULE.required(faces) for faces in range(1, RIPE_FACES + 5)]
+    assert required == sorted(required, reverse=True)
+    assert required[0] == pytest.approx(0.5 + 0.15 * 0.5)
+    assert required[RIPE_FACES - 1 :] == [0.5] * 5
+
+
+def test_a_doubtful_match_waits_until_it_is_ripe() -> None:
+    decider = Decider(Rule(0.5, 0.0, 1, 0))
+    confirmed = [decider.confirms(Streak(), faces, candidate("a", 0.51), None) for faces in range(1, RIPE_FACES + 1)]
+    assert confirmed == [False] * (RIPE_FACES - 1) + [True]
+    assert decider.confirms(Streak(), 1, candidate("a", 0.6), None)
 
 
 def test_a_runner_up_within_the_margin_is_no_match() -> None:
     decider = Decider(Rule(0.5, 0.05, 1, 0))
-    assert not decider.confirms(Streak(), candidate("a", 0.80), candidate("b", 0.76, 2))
-    assert decider.confirms(Streak(), candidate("a", 0.80), candidate("b", 0.74, 2))
+    assert not decider.confirms(Streak(), RIPE_FACES, candidate("a", 0.80), candidate("b", 0.76, 2))
+    assert decider.confirms(Streak(), RIPE_FACES, candidate("a", 0.80), candidate("b", 0.74, 2))
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("-inf")])
 def test_a_score_that_is_no_number_never_matches(score: float) -> None:
-    assert not Decider(Rule(-1.0, 0.0, 1, 0)).confirms(Streak(), candidate("a", score), None)
+    assert not Decider(Rule(-1.0, 0.0, 1, 0)).confirms(Streak(), RIPE_FACES, candidate("a", score), None)
 
 
 def test_the_cool_down_holds_back_the_same_entry_only() -> None:
