@@ -1,8 +1,9 @@
 """One MQTT 5 session over mutual TLS that stays up, and says so when it does not.
 
 What is sent with QoS 1 is either acknowledged by the broker with a good reason code, or the caller gets an error: there
-is no queue in here, because the outbox is one that survives a power cut. Handlers run on the session's own thread and
-must not publish. A handler that raises, or a subscription that is lost on reconnection, fails every later call.
+is no queue in here, because the outbox is one that survives a power cut. What is sent with QoS 0 waits for nothing, not
+even for somebody else's acknowledgement. Handlers run on the session's own thread and must not publish. A handler that
+raises, or a subscription that is lost on reconnection, fails every later call.
 """
 
 import logging
@@ -73,7 +74,7 @@ class MqttSession:
         self._answered = False
         self._problem: DeviceError | None = None
         self._failure: Exception | None = None
-        self._answers: dict[int, Sequence[ReasonCode]] = {}
+        self._answers: dict[int, Sequence[ReasonCode]] | None = None  # message id -> answer; None: nobody waits for one
         self._restored: dict[int, str] = {}  # message id -> what was sent again after a reconnection
         self._thread: threading.Thread | None = None
         self._client = self._configured_client(client_id, client_context(broker.tls), will)
@@ -146,7 +147,7 @@ class MqttSession:
 
     @property
     def problem(self) -> DeviceError | None:
-        """Why we are not connected, as far as known."""
+        """Why nothing gets through, as far as known: no connection, or one on which nothing is acknowledged."""
         with self._changed:
             return self._problem
 
@@ -192,40 +193,61 @@ class MqttSession:
             self._retained[topic] = payload
         packed = pack(expiry_s, properties or {})
         what = f"publishing on {topic}"
-        answers = self._request(
-            lambda: self._client.publish(topic, payload, qos, retain, packed).mid, what, wait=qos > 0
-        )
+        self._check_caller()
+        if qos == 0:
+            with self._changed:
+                self._check_connected(what)
+            self._client.publish(topic, payload, qos, retain, packed)
+            return
+        answers = self._request(lambda: self._client.publish(topic, payload, qos, retain, packed).mid, what)
         self._raise_if_refused(answers, what)
 
     def subscribe(self, topic_filter: str, handler: Handler) -> None:
         """Receive with QoS 1 from now on, also after reconnections; DeviceError if the broker refuses."""
         self._handlers[topic_filter] = handler
         what = f"subscribing to {topic_filter}"
-        answers = self._request(lambda: self._client.subscribe(topic_filter, qos=1)[1] or 0, what, wait=True)
+        self._check_caller()
+        answers = self._request(lambda: self._client.subscribe(topic_filter, qos=1)[1] or 0, what)
         self._raise_if_refused(answers, what)
 
-    def _request(self, send: Callable[[], int], what: str, *, wait: bool) -> Sequence[ReasonCode]:
-        """Send one packet and return the broker's reason codes, none if there is nothing to wait for."""
+    def _check_caller(self) -> None:
+        """Raise what `check` does, and for a call from a handler, which would wait for itself."""
         if threading.current_thread() is self._thread:
             raise RuntimeError("a handler must not publish or subscribe: it would wait for itself")
         self.check()
+
+    def _check_connected(self, what: str) -> None:
+        """DeviceError without a connection. The caller holds `_changed`."""
+        if not self._connected:
+            raise self._problem or self._lost(what)
+
+    def _request(self, send: Callable[[], int], what: str) -> Sequence[ReasonCode]:
+        """Send one packet and return the broker's reason codes; DeviceError if it gives none."""
         with self._one_request:
             with self._changed:
-                if not self._connected:
-                    raise self._problem or self._lost(what)
-                self._answers.clear()
+                self._check_connected(what)
+                answers = self._answers = {}
             # Not under the condition: paho calls us back while it holds a lock that sending needs.
             message_id = send()
-            if not wait:
-                return ()
             with self._changed:
-                self._changed.wait_for(lambda: message_id in self._answers or not self._connected, TIMEOUT_S)
-                answers = self._answers.get(message_id)
-            if answers is None:
+                self._changed.wait_for(lambda: message_id in answers or not self._connected, TIMEOUT_S)
+                self._answers = None
+                lost = None if message_id in answers else self._lost(what)
+                if self._connected:
+                    self._note(lost)
+            if lost is not None:
                 # The caller sends again if it wants to; paho must not do so as well.
                 self._client.drop_out_messages()
-                raise self._lost(what)
-            return answers
+                raise lost
+            return answers[message_id]
+
+    def _note(self, problem: DeviceError | None) -> None:
+        """Say, once each time, that a connected broker no longer or again acknowledges. The caller holds `_changed`."""
+        if problem is not None and self._problem is None:
+            _LOG.warning("%s", problem)
+        elif problem is None and self._problem is not None:
+            _LOG.info("the broker at %s acknowledges again", self._broker)
+        self._problem = problem
 
     def _lost(self, what: str) -> DeviceError:
         """The error for an answer that did not come."""
@@ -334,8 +356,9 @@ class MqttSession:
         with self._changed:
             what = self._restored.pop(message_id, None)
             if what is None:
-                self._answers[message_id] = codes
-                self._changed.notify_all()
+                if self._answers is not None:  # paho reports what went out with QoS 0 as well
+                    self._answers[message_id] = codes
+                    self._changed.notify_all()
                 return
         try:
             self._raise_if_refused(codes, what)

@@ -1,7 +1,9 @@
 """The bus, over the real mosquitto with mutual TLS."""
 
+import logging
 import os
 import queue
+import signal
 import socket
 import ssl
 import subprocess
@@ -350,6 +352,44 @@ def test_publishers_in_several_threads_do_not_mix_up_their_acknowledgements(shar
             thread.join()
     seen = [outcomes.get_nowait() for _ in range(80)]
     assert all(allowed is succeeded for allowed, succeeded in seen)
+
+
+def test_what_needs_no_acknowledgement_does_not_wait_behind_what_does(
+    own_broker: LocalBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broker that hangs holds up alerts, but neither the van's supervisor nor its end; then it is said to be back."""
+    caplog.set_level(logging.INFO)
+    with _session(own_broker, "van-1") as van:
+        monkeypatch.setattr(mqtt, "TIMEOUT_S", 2)
+        errors: queue.Queue[DeviceError] = queue.Queue()
+
+        def publish_alert() -> None:
+            try:
+                van.publish(VAN_1, b"sealed", qos=1)
+            except DeviceError as error:
+                errors.put(error)
+
+        assert own_broker._process is not None
+        own_broker._process.send_signal(signal.SIGSTOP)
+        try:
+            waiting = threading.Thread(target=publish_alert)
+            waiting.start()
+            assert _until(van._one_request.locked)
+            start = time.monotonic()
+            van.publish("lfr/v1/example/van-1/health", b"aggregate", qos=0)
+            assert time.monotonic() - start < 0.5
+            assert waiting.is_alive()
+            waiting.join()
+            assert "did not acknowledge" in str(errors.get_nowait())
+            assert van.connected
+            assert van.problem is not None
+        finally:
+            own_broker._process.send_signal(signal.SIGCONT)
+        van.publish(VAN_1, b"sealed", qos=1)
+        assert van.problem is None
+    complaint, relief = caplog.messages
+    assert "did not acknowledge" in complaint
+    assert "acknowledges again" in relief
 
 
 def test_without_mosquitto_the_fix_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
