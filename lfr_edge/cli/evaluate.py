@@ -15,7 +15,7 @@ from lfr_edge.inference.store import DEFAULT_STORE, EngineStore
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lfr_edge.evaluation.report import Subject
+    from lfr_edge.evaluation.report import Evaluated
     from lfr_edge.evaluation.variants import Variant
     from lfr_edge.pipeline.extract import Extractor
 
@@ -65,7 +65,7 @@ def _identification(args: argparse.Namespace) -> None:
 
     data = read_data_set(args.data)
     rows = _measured(args, OF_STILLS, lambda extractor, _: identify(data, extractor))
-    write_det(args.out / "det.svg", data.name, {subject.title: measured.det for subject, measured in rows})
+    write_det(args.out / "det.svg", data.name, {evaluated.title: measured.det for evaluated, measured in rows})
     described = {"name": data.name, "split_sha256": data.split_sha256}
     _deliver(args, described, rows, identification_table(data.name, rows))
 
@@ -95,11 +95,11 @@ def _clips(args: argparse.Namespace) -> None:
 
 def _measured(
     args: argparse.Namespace, ablations: "Sequence[Variant]", measure: "Callable[[Extractor, Variant], _Measured]"
-) -> "list[tuple[Subject, _Measured]]":
+) -> "list[tuple[Evaluated, _Measured]]":
     """What `measure` says of every engine set that was asked for, and of its variants."""
     from lfr_edge.adapters.engines import open_extractor  # noqa: PLC0415 - needs a backend
     from lfr_edge.biometrics.arena import Arena  # noqa: PLC0415
-    from lfr_edge.evaluation.report import Subject  # noqa: PLC0415
+    from lfr_edge.evaluation.report import Evaluated  # noqa: PLC0415
     from lfr_edge.evaluation.variants import AS_SHIPPED  # noqa: PLC0415
 
     store = EngineStore(args.store)
@@ -112,14 +112,14 @@ def _measured(
             changed = variant.engine_set(engine_set)
             extractor = open_extractor(changed, store, Arena(_ARENA_BYTES), threads=_THREADS)
             try:
-                rows.append((Subject.of(changed, variant.name), measure(extractor, variant)))
+                rows.append((Evaluated.of(changed, variant.name), measure(extractor, variant)))
             finally:
                 extractor.close()
     return rows
 
 
 def _deliver(
-    args: argparse.Namespace, data: dict[str, str], rows: "Sequence[tuple[Subject, object]]", table: "Table"
+    args: argparse.Namespace, data: dict[str, str], rows: "Sequence[tuple[Evaluated, object]]", table: "Table"
 ) -> None:
     from rich.console import Console  # noqa: PLC0415 - needs the extra 'evaluation'
 

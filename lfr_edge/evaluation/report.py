@@ -17,7 +17,7 @@ _LIBRARIES = ("lfr-edge", "numpy", "openvino")
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Evaluated:
     """The engine set that was measured, as it was when it was."""
 
     engine_set: str
@@ -28,7 +28,7 @@ class Subject:
     threshold_floor: float
 
     @classmethod
-    def of(cls, engine_set: EngineSet, variant: str) -> "Subject":
+    def of(cls, engine_set: EngineSet, variant: str) -> "Evaluated":
         """The set's name, digests and thresholds."""
         return cls(
             engine_set.name,
@@ -46,7 +46,7 @@ class Subject:
 
 
 def write_json(
-    path: Path, kind: str, data: Mapping[str, str], now: datetime, rows: Sequence[tuple[Subject, object]]
+    path: Path, kind: str, data: Mapping[str, str], now: datetime, rows: Sequence[tuple[Evaluated, object]]
 ) -> None:
     """`rows` are engine sets, each with a dataclass of what was measured."""
     content = {
@@ -55,7 +55,7 @@ def write_json(
         "machine": machine(),
         "software": {name: _version(name) for name in _LIBRARIES},
         "data": dict(data),
-        "results": [{**asdict(subject), "measured": _fields(measured)} for subject, measured in rows],
+        "results": [{**asdict(evaluated), "measured": _fields(measured)} for evaluated, measured in rows],
     }
     with new_file(path, mode=PUBLIC, replace=True) as file:
         file.write(json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")

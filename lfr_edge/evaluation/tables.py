@@ -8,19 +8,19 @@ from lfr_edge.evaluation.clips import ClipMeasures, ScoreSummary
 from lfr_edge.evaluation.footage import FootageMeasures
 from lfr_edge.evaluation.identification import Identification
 from lfr_edge.evaluation.intervals import Estimate
-from lfr_edge.evaluation.report import Subject
+from lfr_edge.evaluation.report import Evaluated
 
 
-def identification_table(data: str, rows: Sequence[tuple[Subject, Identification]]) -> Table:
+def identification_table(data: str, rows: Sequence[tuple[Evaluated, Identification]]) -> Table:
     """One block for each engine set, one line for each operating point. Rates in per cent."""
     table = Table(title=f"open-set identification on {data}", caption="per cent [95 % interval over people]")
     table.add_column("engine set")
     table.add_column("at")
     for heading in ("T", "FPIR(N, T)", "TPIR(N, 1, T)"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for subject, measured in rows:
+    for evaluated, measured in rows:
         about = (
-            subject.title,
+            evaluated.title,
             f"N {measured.list_size}, {measured.milliseconds_per_face:.1f} ms/face",
             f"failed to enrol {measured.failures_to_enrol},",
             f"to acquire {measured.failures_to_acquire}",
@@ -33,11 +33,11 @@ def identification_table(data: str, rows: Sequence[tuple[Subject, Identification
     return table
 
 
-def footage_table(data: str, rows: Sequence[tuple[Subject, FootageMeasures]]) -> Table:
+def footage_table(data: str, rows: Sequence[tuple[Evaluated, FootageMeasures]]) -> Table:
     """One block for each engine set and variant."""
     table = Table("engine set", "of", "measured", title=f"footage with ground truth: {data}")
-    for subject, measured in rows:
-        about = (subject.title, f"N {measured.list_size}, T {measured.threshold:g}")
+    for evaluated, measured in rows:
+        about = (evaluated.title, f"N {measured.list_size}, T {measured.threshold:g}")
         totals, tracking = measured.totals, measured.tracking
         lines = [
             ("passes", f"{totals.recognised} of {totals.due} recognised, {totals.repeated} repeated"),
@@ -55,10 +55,10 @@ def footage_table(data: str, rows: Sequence[tuple[Subject, FootageMeasures]]) ->
     return table
 
 
-def clips_table(data: str, rows: Sequence[tuple[Subject, ClipMeasures]]) -> Table:
+def clips_table(data: str, rows: Sequence[tuple[Evaluated, ClipMeasures]]) -> Table:
     """One block for each engine set and variant."""
     table = Table("engine set", "of", "measured", title=f"one person per clip: {data}")
-    for subject, measured in rows:
+    for evaluated, measured in rows:
         lines = [
             ("passes", f"{measured.found} of {measured.listed} recognised, {measured.repeated} repeated"),
             ("false alerts", f"{measured.false_alerts} in {len(measured.showings)} passes"),
@@ -66,7 +66,7 @@ def clips_table(data: str, rows: Sequence[tuple[Subject, ClipMeasures]]) -> Tabl
             ("impostor scores", _scores(measured.impostor)),
             ("equal error rate", f"{100 * measured.equal_error_rate:.1f} % of single faces"),
         ]
-        _add_block(table, (subject.title, f"T {measured.threshold:g}"), lines)
+        _add_block(table, (evaluated.title, f"T {measured.threshold:g}"), lines)
     return table
 
 

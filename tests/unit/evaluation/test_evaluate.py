@@ -9,12 +9,12 @@ import pytest
 from lfr_edge.cli.main import main
 from lfr_edge.evaluation.intervals import Estimate
 from lfr_edge.evaluation.plot import write_det
-from lfr_edge.evaluation.report import Subject, machine, write_json
+from lfr_edge.evaluation.report import Evaluated, machine, write_json
 from lfr_edge.inference.manifest import EngineSet
 
 
 def test_a_result_names_date_machine_software_data_and_digests(tmp_path: Path, engine_set: EngineSet) -> None:
-    rows = [(Subject.of(engine_set, "without mirrored averaging"), Estimate(0.9, 0.8, 1.0))]
+    rows = [(Evaluated.of(engine_set, "without mirrored averaging"), Estimate(0.9, 0.8, 1.0))]
     now = datetime(2026, 11, 23, tzinfo=timezone.utc)
     write_json(tmp_path / "result.json", "identification", {"name": "lfw"}, now, rows)
     content = json.loads((tmp_path / "result.json").read_text("utf-8"))
@@ -27,7 +27,7 @@ def test_a_result_names_date_machine_software_data_and_digests(tmp_path: Path, e
 
 
 def test_a_result_that_is_no_number_is_never_written(tmp_path: Path, engine_set: EngineSet) -> None:
-    rows = [(Subject.of(engine_set, ""), Estimate(float("nan"), 0.0, 1.0))]
+    rows = [(Evaluated.of(engine_set, ""), Estimate(float("nan"), 0.0, 1.0))]
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "result.json", "identification", {}, datetime.now(timezone.utc), rows)
     assert list(tmp_path.iterdir()) == []
