@@ -88,14 +88,26 @@ def footage(clip: Path | None, camera: str | None, *, full_speed: bool) -> Foota
     if clip is not None:
         require_playable(str(clip.resolve()), Arena(_ARENA_BYTES), SystemClock())
         return Footage(str(clip.resolve()), pace, frozenset())
-    people = json.loads((EXAMPLES / "ground_truth.json").read_text("utf-8"))["people"]
+    people = json.loads(_example("ground_truth.json").read_text("utf-8"))["people"]
     return Footage(str(CLIP), pace, frozenset(person["id"] for person in people if person["watchlist"]))
+
+
+def _example(name: str) -> Path:
+    """Something of the demo's own. ConfigError where only the package is installed: it ships no footage."""
+    path = EXAMPLES / name
+    if not path.exists():
+        raise ConfigError(
+            Reason.FILE_MISSING,
+            f"the demo's own clip and photos are not here: there is no {path}",
+            fix="run 'make demo' in a checkout, or give --photos with --clip or --camera",
+        )
+    return path
 
 
 def rows_of(photos: Path | None) -> list[Row]:
     """The demo's own list, or one entry for each picture in a folder, named by its file."""
     if photos is None:
-        rows, problems = read_list(EXAMPLES / "watchlist.csv", EXAMPLES / "photos")
+        rows, problems = read_list(_example("watchlist.csv"), _example("photos"))
         if problems:
             raise RuntimeError(f"the demo's own list is broken: {problems[0]}")
         return rows

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lfr_edge.errors import DeviceError, Reason
+from lfr_edge.errors import ConfigError, DeviceError, Reason
 from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, engine_set_names, load_engine_set
 from lfr_edge.inference.parity import FLOAT32_BOUND, worst_cosine
 from lfr_edge.inference.store import DEFAULT_STORE, EngineStore
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked; 0 when done. LfrEdgeError otherwise."""
+    _require_sets(args.manifests)
     store = EngineStore(args.store)
     if args.action == "fetch":
         _fetch(args.name, args.manifests, store, args.folders)
@@ -37,6 +38,19 @@ def run(args: argparse.Namespace) -> int:
     else:
         _list(args.manifests, store)
     return 0
+
+
+def _require_sets(manifests: Path) -> None:
+    try:
+        problem = "" if engine_set_names(manifests) else "none has a manifest.toml"
+    except OSError as error:
+        problem = error.strerror or "unreadable"
+    if problem:
+        raise ConfigError(
+            Reason.FILE_MISSING,
+            f"there are no engine sets in {manifests}: {problem}",
+            fix="name the folder engines/ of a release with --manifests",
+        )
 
 
 def _fetch(name: str, manifests: Path, store: EngineStore, folders: list[Path]) -> None:

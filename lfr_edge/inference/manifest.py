@@ -19,8 +19,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_REPOSITORY_MANIFESTS = Path(__file__).resolve().parents[2] / "engines"
-DEFAULT_MANIFESTS = _REPOSITORY_MANIFESTS if _REPOSITORY_MANIFESTS.is_dir() else Path("/usr/share/lfr-edge/engines")
+# A checkout has a link there to its engines/, an installed package the files themselves.
+DEFAULT_MANIFESTS = (Path(__file__).parents[1] / "engines").resolve()
 
 # Every decode in `vision` yields this order, and every template is written in it. "Left" is the picture's left.
 LANDMARK_ORDER = ("left eye", "right eye", "nose tip", "left mouth corner", "right mouth corner")
