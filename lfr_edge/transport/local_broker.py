@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lfr_edge.crypto.throwaway import ThrowawayCa
 from lfr_edge.errors import ConfigError, DeviceError, Reason
+from lfr_edge.messages.alert import LARGEST_CIPHERTEXT_BYTES
 from lfr_edge.transport.tls import Broker, TlsFiles
 
 _START_S = 10.0
@@ -102,6 +103,7 @@ class LocalBroker:
             "persistence false",
             f"log_dest file {self.log_file}",
             "set_tcp_nodelay true",
+            f"message_size_limit {LARGEST_CIPHERTEXT_BYTES}",
             f"acl_file {self._directory / 'access.list'}",
             f"listener {self._port} {_HOST}",
             "protocol mqtt",

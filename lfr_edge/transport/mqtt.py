@@ -29,6 +29,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from lfr_edge.errors import DeviceError, LfrEdgeError, Reason
+from lfr_edge.messages.alert import LARGEST_CIPHERTEXT_BYTES
 from lfr_edge.transport.packets import Incoming, empty_properties, pack, unpack
 from lfr_edge.transport.tls import Broker, client_context, explain
 
@@ -39,6 +40,8 @@ _LOG = logging.getLogger(__name__)
 
 TIMEOUT_S = 10.0
 """For the broker's answer to anything."""
+LARGEST_PACKET_BYTES = LARGEST_CIPHERTEXT_BYTES + (64 << 10)
+"""An alert with its topic and properties. The broker may send us nothing larger: paho collects a packet in memory."""
 _KEEPALIVE_S = 15
 _BACK_OFF_S = (1, 30)
 # How long the broker keeps our subscriptions and what they collect while the network is away.
@@ -113,6 +116,7 @@ class MqttSession:
         """Connect in the background and keep trying: a van goes on without its broker; `problem` says why."""
         properties = empty_properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = _SESSION_EXPIRY_S
+        properties.MaximumPacketSize = LARGEST_PACKET_BYTES
         self._client.connect_async(self._broker.host, self._broker.port, _KEEPALIVE_S, properties=properties)
         self._client.loop_start()
 

@@ -1,5 +1,6 @@
 """The bus, over the real mosquitto with mutual TLS."""
 
+import contextlib
 import logging
 import os
 import queue
@@ -17,10 +18,12 @@ import pytest
 
 from lfr_edge.crypto.throwaway import ThrowawayCa
 from lfr_edge.errors import ConfigError, DeviceError, Reason
-from lfr_edge.messages.examples import STATUS
+from lfr_edge.messages.alert import LARGEST_CIPHERTEXT_BYTES
+from lfr_edge.messages.examples import ALERT, STATUS
 from lfr_edge.messages.status import Status
 from lfr_edge.messages.topics import Channel, Topic
 from lfr_edge.transport import local_broker, mqtt
+from lfr_edge.transport.alerts import AlertEvent
 from lfr_edge.transport.local_broker import LocalBroker
 from lfr_edge.transport.mqtt import MqttSession, Retained
 from lfr_edge.transport.packets import Incoming
@@ -304,17 +307,57 @@ def test_a_handler_that_publishes_is_told_that_it_would_wait_for_itself(shared_b
 
 
 def test_a_subscription_granted_without_delivery_guarantee_is_refused(own_broker: LocalBroker, tmp_path: Path) -> None:
-    own_broker.stop()
-    configuration = tmp_path / "mosquitto.conf"
-    configuration.write_text(configuration.read_text() + "max_qos 0\n")
+    with (
+        _reconfigured(own_broker, tmp_path, "max_qos 0"),
+        _session(own_broker, "control-room") as room,
+        pytest.raises(DeviceError, match="QoS 0 only"),
+    ):
+        room.subscribe(ALERTS, print)
+
+
+@contextlib.contextmanager
+def _reconfigured(broker: LocalBroker, directory: Path, line: str) -> Iterator[None]:
+    """The same broker, with one setting that it should not have."""
+    broker.stop()
+    configuration = directory / "mosquitto.conf"
+    setting = line.split(maxsplit=1)[0]
+    kept = [other for other in configuration.read_text().splitlines() if not other.startswith(setting)]
+    configuration.write_text("\n".join([*kept, line]) + "\n")
     process = subprocess.Popen(["/usr/sbin/mosquitto", "-c", str(configuration)], stderr=subprocess.DEVNULL)
     try:
-        assert _until(lambda: _is_open(own_broker.port))
-        with _session(own_broker, "control-room") as room, pytest.raises(DeviceError, match="QoS 0 only"):
-            room.subscribe(ALERTS, print)
+        assert _until(lambda: _is_open(broker.port))
+        yield
     finally:
         process.terminate()
         process.wait()
+
+
+def test_the_largest_alert_arrives_and_the_broker_takes_nothing_larger(shared_broker: LocalBroker) -> None:
+    event = AlertEvent(id=ALERT.id, source="lfr/v1/example/van-1", time=ALERT.decided_at, subject="o" * 64)
+    properties = event.model_dump(mode="json")
+    with _session(shared_broker, "control-room") as room:
+        received = _listen(room, ALERTS)
+        # mosquitto 2.0.11 gives a reason code that MQTT does not allow there, and paho hangs up.
+        with _session(shared_broker, "van-1") as van, pytest.raises(DeviceError):
+            van.publish(VAN_1, bytes(LARGEST_CIPHERTEXT_BYTES + 1), qos=1, properties=properties)
+        with _session(shared_broker, "van-1") as van:
+            van.publish(VAN_1, bytes(LARGEST_CIPHERTEXT_BYTES), qos=1, properties=properties)
+            assert len(received.get(timeout=20).payload) == LARGEST_CIPHERTEXT_BYTES
+
+
+def test_a_broker_without_a_limit_of_its_own_still_sends_us_nothing_larger(
+    own_broker: LocalBroker, tmp_path: Path
+) -> None:
+    with (
+        _reconfigured(own_broker, tmp_path, "message_size_limit 0"),
+        _session(own_broker, "van-1") as van,
+        _session(own_broker, "control-room") as room,
+    ):
+        received = _listen(room, ALERTS)
+        van.publish(VAN_1, bytes(mqtt.LARGEST_PACKET_BYTES), qos=1)
+        van.publish(VAN_1, b"sealed", qos=1)
+        assert received.get(timeout=20).payload == b"sealed"
+        assert received.empty()
 
 
 def _is_open(port: int) -> bool:
