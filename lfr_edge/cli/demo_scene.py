@@ -111,11 +111,14 @@ def rows_of(photos: Path | None) -> list[Row]:
         if problems:
             raise RuntimeError(f"the demo's own list is broken: {problems[0]}")
         return rows
-    files = sorted(path for path in photos.glob("*") if path.suffix.lower() in _PICTURES and path.is_file())
+    fix = "give a folder of JPEG, PNG or WebP photos"
+    try:
+        files = sorted(path for path in photos.iterdir() if path.suffix.lower() in _PICTURES and path.is_file())
+        captured_on = [datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).date() for path in files]
+    except OSError as error:
+        raise ConfigError(Reason.FILE_MISSING, f"{photos} cannot be read: {error.strerror}", fix=fix) from error
     if not files:
-        raise ConfigError(
-            Reason.FILE_MISSING, f"there are no pictures in {photos}", fix="give a folder of JPEG, PNG or WebP photos"
-        )
+        raise ConfigError(Reason.FILE_MISSING, f"there are no pictures in {photos}", fix=fix)
     return [
         Row(
             line,
@@ -125,11 +128,11 @@ def rows_of(photos: Path | None) -> list[Row]:
                 response="green",
                 legal_basis="consent",
                 source="a photo of your own",
-                captured=datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).date(),
+                captured=captured,
             ),
             path,
         )
-        for line, (path, entry) in enumerate(zip(files, _ids(files), strict=True), start=1)
+        for line, (path, entry, captured) in enumerate(zip(files, _ids(files), captured_on, strict=True), start=1)
     ]
 
 

@@ -9,15 +9,16 @@ from lfr_edge.errors import ConfigError, Reason
 def new_key_files(folder: Path, names: Sequence[str]) -> list[Path]:
     """Paths in `folder`, which is made if missing (0700). ConfigError if any of the files exists already."""
     paths = [folder / name for name in names]
-    for path in paths:
-        if path.exists():
-            raise ConfigError(
-                Reason.FILE_EXISTS, f"{path} exists already", fix="keys are never overwritten: choose another folder"
-            )
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        taken = next((path for path in paths if path.exists()), None)
+        if taken is None:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
             Reason.FILE_UNWRITABLE, f"{folder} cannot be made: {error.strerror}", fix="choose another folder"
         ) from error
+    if taken is not None:
+        raise ConfigError(
+            Reason.FILE_EXISTS, f"{taken} exists already", fix="keys are never overwritten: choose another folder"
+        )
     return paths

@@ -95,7 +95,11 @@ def _row(line: int, fields: dict[str, str], photos: Path) -> Row | Problem:
         what = ", ".join(f"{'.'.join(map(str, fault['loc']))} - {fault['msg'].lower()}" for fault in faults)
         return Problem(line, subject, what, "correct the value (dates as YYYY-MM-DD)")
     inside = PurePosixPath(name)
-    if inside.is_absolute() or ".." in inside.parts or not (photos / name).is_file():
+    try:
+        there = not inside.is_absolute() and ".." not in inside.parts and (photos / name).is_file()
+    except OSError as error:
+        return Problem(line, subject, f"the photo cannot be read: {error.strerror}", "correct its name or permissions")
+    if not there:
         return Problem(line, subject, f"there is no such photo in {photos}", "add it, or correct its name")
     return Row(line, particulars, photos / name)
 

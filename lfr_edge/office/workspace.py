@@ -4,7 +4,9 @@ In this first form it is plain: its owner's eyes only (0700), and to be deleted 
 all. What the package holds is decided in `seal`.
 """
 
+import errno
 import json
+import os
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
@@ -46,10 +48,16 @@ class Workspace:
 
 def check_new(folder: Path) -> None:
     """ConfigError unless `save` may make this folder."""
-    if folder.exists():
+    try:
+        taken, has_parent = folder.exists(), folder.parent.is_dir()
+    except OSError as error:
+        raise _unwritable(folder, error.strerror) from error
+    if taken:
         raise ConfigError(Reason.FILE_EXISTS, f"{folder} exists already", fix="choose another, or delete it")
-    if not folder.parent.is_dir():
+    if not has_parent:
         raise ConfigError(Reason.FILE_MISSING, f"there is no folder {folder.parent}", fix="make it first")
+    if not os.access(folder.parent, os.W_OK | os.X_OK):  # said now, not when all photos are enrolled
+        raise _unwritable(folder, os.strerror(errno.EACCES))
 
 
 def save(result: EnrolResult, folder: Path) -> None:
@@ -68,9 +76,7 @@ def save(result: EnrolResult, folder: Path) -> None:
             shutil.rmtree(unfinished)
             raise
     except OSError as error:
-        raise ConfigError(
-            Reason.VALUE_INVALID, f"{folder} cannot be written: {error.strerror}", fix="check the disk and the path"
-        ) from error
+        raise _unwritable(folder, error.strerror) from error
 
 
 def load(folder: Path) -> Workspace:
@@ -123,6 +129,12 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise _missing(path, error) from error
+
+
+def _unwritable(folder: Path, why: str | None) -> ConfigError:
+    return ConfigError(
+        Reason.FILE_UNWRITABLE, f"{folder} cannot be written: {why}", fix="check the path, its permissions and the disk"
+    )
 
 
 def _missing(path: Path, error: OSError) -> ConfigError:

@@ -165,7 +165,9 @@ def test_a_clip_that_is_none_is_one_clear_error(
 def test_a_folder_without_photos_is_one_clear_error(
     demo: Demo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "none").mkdir()
     assert f"there are no pictures in {tmp_path / 'none'}" in refused(demo("--photos", tmp_path / "none"), capsys)
+    assert f"{tmp_path / 'absent'} cannot be read" in refused(demo("--photos", tmp_path / "absent"), capsys)
 
 
 def test_an_engine_set_that_does_not_exist_is_one_clear_error(demo: Demo, capsys: pytest.CaptureFixture[str]) -> None:

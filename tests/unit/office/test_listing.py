@@ -42,6 +42,14 @@ def test_optional_columns_may_be_missing_and_excel_may_have_written_it(
     assert row.particulars.category == "missing, vulnerable"
 
 
+def test_a_photos_name_that_no_file_can_have_is_a_problem_of_its_line(
+    listing: Callable[..., Path], photos: Path
+) -> None:
+    _, (problem,) = read_list(listing(f"E-1,{'p' * 300}.jpg,{REST},,"), photos)
+    assert problem.line == 2
+    assert "File name too long" in problem.what
+
+
 def test_every_problem_is_found_in_one_reading(
     listing: Callable[..., Path], photo: Callable[..., str], photos: Path
 ) -> None:
