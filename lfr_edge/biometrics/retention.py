@@ -42,8 +42,8 @@ LIBAV = Row(
 )
 OPENVINO = Row(
     "openvino",
-    "activations of the last inference: the picture as float planes, the last features",
-    "overwritten by the next inference; a zero inference after 1 s without a picture or a face, and at stop",
+    "activations of the last inferences: pictures as float planes, aligned faces, features",
+    "overwritten by the next inference as far as that is as large; by zero inferences every second, and at stop",
     2.0,
 )
 MALLOC = Row(

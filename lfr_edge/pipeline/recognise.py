@@ -33,8 +33,9 @@ from lfr_edge.watchlist.references import Watchlist
 FACES_PER_STEP = 4
 # After its first faces a track gains little from pictures 40 ms apart: they are nearly the same.
 REST_NS = 120_000_000
-# The detector overwrites its own last picture with the next one; the embedders only when another face comes.
-FORGET_FACES_NS = 1_000_000_000
+# An inference overwrites only as much of an earlier one as it is large itself: a crowd's faces would stay while one
+# person is in view. So the engines forget what remains this often, whoever is in view.
+FORGET_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Recogniser:
         self._trackers = {camera: Tracker(TrackerLimits()) for camera in views}
         self._tracks: dict[tuple[str, int], Track] = {}
         self._forgotten = True
-        self._embedded_ns: int | None = None  # when the embedders last saw a face that they may still keep
+        self._remembers_since_ns: int | None = None  # the first picture since the engines forgot what remains
         self.counts = Counts()
 
     @property
@@ -96,6 +97,7 @@ class Recogniser:
         self._forgotten = False
         with frame.image.lease:
             self._expire(frame.captured_ns)  # of the other cameras too: they may be silent
+            self._forget_remains(frame.captured_ns)
             return self._step(frame)
 
     def idle(self, now_ns: int) -> None:
@@ -103,7 +105,7 @@ class Recogniser:
         self._expire(now_ns)
         if not self._forgotten:
             self._extractor.forget()
-            self._forgotten, self._embedded_ns = True, None
+            self._forgotten, self._remembers_since_ns = True, None
 
     def close(self) -> None:
         """Wipe all tracks, and make the engines forget and go."""
@@ -122,9 +124,7 @@ class Recogniser:
         self._end(frame.camera, followed.ended)
         chosen = self._choose(frame, followed.matched)
         if not chosen:
-            self._forget_faces(frame.captured_ns)
             return []
-        self._embedded_ns = frame.captured_ns
         arena = self._extractor.arena
         with (
             arena.lease(WORKSPACE, (len(chosen), self._extractor.dimension), np.float32) as features,
@@ -192,10 +192,12 @@ class Recogniser:
         for camera, tracker in self._trackers.items():
             self._end(camera, tracker.expire(now_ns))
 
-    def _forget_faces(self, now_ns: int) -> None:
-        if self._embedded_ns is not None and now_ns - self._embedded_ns >= FORGET_FACES_NS:
-            self._extractor.forget_faces()
-            self._embedded_ns = None
+    def _forget_remains(self, now_ns: int) -> None:
+        if self._remembers_since_ns is None:
+            self._remembers_since_ns = now_ns
+        elif now_ns - self._remembers_since_ns >= FORGET_NS:
+            self._extractor.forget_remains()
+            self._remembers_since_ns = None
 
     def _end(self, camera: str, track_ids: Sequence[int]) -> None:
         for track_id in track_ids:

@@ -29,7 +29,7 @@ from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.inference.store import EngineStore
 from lfr_edge.vision import alignment
 
-PASSER_BY = "P25"
+PASSER_BY, COMPANION = "P25", "P24"
 FPS, SEEN_S, AFTER_S = 25, 8, 60
 # The longest any row may keep a face that has gone: a track ends 1 s after it was last seen; its other bound, 11 s, is
 # for a face that stays.
@@ -46,15 +46,20 @@ class Canary:
     features: dict[str, NDArray[Any]]
 
 
-@pytest.fixture(scope="module")
-def canary(tmp_path_factory: pytest.TempPathFactory, engine_set: EngineSet, engine_store: EngineStore) -> Canary:
-    clip = _write_clip(tmp_path_factory.mktemp("canary") / "passer-by.mkv")
+@pytest.fixture(scope="module", params=[False, True], ids=["alone", "somebody-stays"])
+def canary(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    engine_set: EngineSet,
+    engine_store: EngineStore,
+) -> Canary:
+    clip = _write_clip(tmp_path_factory.mktemp("canary") / "passer-by.mkv", somebody_stays=request.param)
     arena = Arena(64 << 20)
     extractor = open_extractor(engine_set, engine_store, arena, threads=2)
     camera = AvCamera(CameraSettings("street", str(clip), "full-speed"), arena, SystemClock())
     frame = camera.read()
     assert frame is not None
-    (face,) = extractor.detect(frame.image)
+    face = min(extractor.detect(frame.image), key=lambda found: found.box_px.left)
     pixels = np.array(frame.image.pixels)
     joined = np.zeros((1, extractor.dimension), np.float32)
     extractor.embed(frame.image, [face], out=joined)
@@ -79,13 +84,16 @@ def canary(tmp_path_factory: pytest.TempPathFactory, engine_set: EngineSet, engi
     return Canary(clip, needles, {"features": joined[0], "aligned face, normalised": row})
 
 
-def _write_clip(path: Path) -> Path:
-    """The passer-by for SEEN_S seconds, then the same empty street for AFTER_S; lossless H.264."""
+def _write_clip(path: Path, *, somebody_stays: bool) -> Path:
+    """The passer-by for SEEN_S seconds, then the same street without for AFTER_S; lossless H.264.
+
+    A companion who stays has the larger face, so that the passer-by comes second in every batch.
+    """
     noise = np.random.default_rng(7).integers(90, 150, (480, 640, 3), dtype=np.uint8)
+    if somebody_stays:
+        _paste(noise, COMPANION, 320, (300, 360))
     with_face = noise.copy()
-    photo = np.asarray(Pillow.open(EXAMPLES / "photos" / f"{PASSER_BY}.jpg").convert("RGB").resize((300, 360)))
-    grain = np.random.default_rng(8).integers(0, 12, photo.shape, dtype=np.uint8)
-    with_face[60:420, 170:470] = np.minimum(photo, 243) + grain
+    _paste(with_face, PASSER_BY, 20, (260, 312))
     with av.open(str(path), "w") as container:
         options = {"qp": "0", "preset": "ultrafast", "g": "25"}
         stream = container.add_stream("libx264", rate=FPS, options=options)
@@ -95,6 +103,12 @@ def _write_clip(path: Path) -> Path:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
     return path
+
+
+def _paste(street: NDArray[np.uint8], person: str, left: int, size_px: tuple[int, int]) -> None:
+    photo = np.asarray(Pillow.open(EXAMPLES / "photos" / f"{person}.jpg").convert("RGB").resize(size_px))
+    grain = np.random.default_rng(8).integers(0, 12, photo.shape, dtype=np.uint8)
+    street[60 : 60 + size_px[1], left : left + size_px[0]] = np.minimum(photo, 243) + grain
 
 
 def _luma_row(clip: Path, x: int, y: int) -> bytes:
@@ -108,7 +122,7 @@ def _luma_row(clip: Path, x: int, y: int) -> bytes:
 def van_with_passer_by(
     request: pytest.FixtureRequest, tmp_path: Path, canary: Canary, engine_set: EngineSet, engine_store: EngineStore
 ) -> Iterator[Van]:
-    rows = [row for row in rows_of(None) if row.particulars.id != PASSER_BY]
+    rows = [row for row in rows_of(None) if row.particulars.id not in (PASSER_BY, COMPANION)]
     footage = Footage(str(canary.clip), "live", frozenset())
     program = getattr(request, "param", THE_DAEMON)
     with running_van(tmp_path / "van", engine_set, engine_store, footage, rows=rows, program=program) as van:

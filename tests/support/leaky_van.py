@@ -25,7 +25,7 @@ _step, _embed = Recogniser.step, Extractor.embed
 
 def _leaky_step(self: Recogniser, frame: Frame) -> list[SealedAlert]:
     if len(KEPT) < 40:
-        KEPT.append(frame.image.pixels[::2].copy())
+        KEPT.append(frame.image.pixels.copy())
     return _step(self, frame)
 
 

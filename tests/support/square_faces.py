@@ -45,7 +45,7 @@ class FakeExtractor:
     def forget(self) -> None:
         """Nothing is kept."""
 
-    def forget_faces(self) -> None:
+    def forget_remains(self) -> None:
         """Nothing is kept."""
 
     def close(self) -> None:

@@ -78,8 +78,8 @@ class FakeExtractor:
     def forget(self) -> None:
         self.calls.append("forget")
 
-    def forget_faces(self) -> None:
-        self.calls.append("forget faces")
+    def forget_remains(self) -> None:
+        self.calls.append("forget remains")
 
     def close(self) -> None:
         held = {lease.row.name for lease in self.arena._held.values()}

@@ -154,3 +154,18 @@ def test_close_forgets_and_then_frees_every_engine(arena: Arena) -> None:
     detector = FakeDetector(())
     extractor(arena, 4, detector=detector).close()
     assert detector.calls == ["forget", "close"]
+
+
+def test_only_what_the_next_inference_would_not_overwrite_is_forgotten(arena: Arena, image: Image) -> None:
+    detector = FakeDetector(FACES)
+    subject = extractor(arena, 4, detector=detector)
+    subject.detect(image)
+    subject.forget_remains()
+    assert detector.calls == [], "the next picture of the only size overwrites this one"
+    other = Image.blank(arena, FRAME, WIDTH_PX + 64, HEIGHT_PX)
+    subject.detect(image)
+    subject.detect(other)
+    subject.forget_remains()
+    assert detector.calls == ["forget"]
+    other.release()
+    image.release()

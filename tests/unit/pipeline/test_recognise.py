@@ -133,15 +133,14 @@ def test_idle_ends_tracks_and_makes_the_engines_forget_once(street: Street, pers
     assert street.extractor.calls == ["forget", "forget"]
 
 
-def test_the_embedders_forget_a_second_after_the_last_face(street: Street, person: Person) -> None:
-    for _ in range(3):
-        street.see(person("stranger"))
-    for _ in range(24):
-        street.see()
-    assert street.extractor.calls == []
-    for _ in range(30):
-        street.see()
-    assert street.extractor.calls == ["forget faces"]
+def test_the_engines_forget_what_remains_every_second_whoever_is_in_view(street: Street, person: Person) -> None:
+    street.see(person("stranger", 20), person("somebody who stays", 220))
+    for _ in range(25):
+        street.see(person("somebody who stays", 220))
+    assert street.extractor.calls == ["forget remains"]
+    for _ in range(50):
+        street.see(person("somebody who stays", 220))
+    assert street.extractor.calls == ["forget remains"] * 2
 
 
 def test_an_entry_that_alerted_is_held_back_for_the_cool_down(
