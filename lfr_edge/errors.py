@@ -26,6 +26,7 @@ class Reason(Enum):
     MALFORMED = "malformed"
     OUTER_INNER_DIFFER = "outer-inner-differ"
     WRONG_RECIPIENT = "wrong-recipient"
+    EXPIRED = "expired"
     # refused although well-formed
     OUTSIDE_WINDOW = "outside-window"
     WRONG_VAN = "wrong-van"
@@ -37,7 +38,6 @@ class Reason(Enum):
     SAMPLE_UNUSABLE = "sample-unusable"
     # devices and services
     SOURCE_UNREADABLE = "source-unreadable"
-    SOURCE_ENDED = "source-ended"
     BROKER_UNREACHABLE = "broker-unreachable"
     BROKER_REFUSED = "broker-refused"
     DOWNLOAD_FAILED = "download-failed"

@@ -7,6 +7,7 @@ everybody else is already obscured.
 import io
 import secrets
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class JpegEvidenceSealer:
 
     def seal(self, match: Match, sample: NDArray[Any], context: NDArray[Any]) -> SealedAlert:
         """A signed and encrypted alert. Pictures are (h, w, 3) uint8 BGR; nothing of them is kept."""
-        entry = match.candidate.entry
+        entry, decided_at = match.candidate.entry, self.clock.utc()
         alert = Alert(
             id=uuid7(),
             van=self.van,
@@ -58,7 +59,8 @@ class JpegEvidenceSealer:
             faces=match.faces,
             camera=match.camera,
             captured_at=match.captured_at,
-            decided_at=self.clock.utc(),
+            decided_at=decided_at,
+            expires_at=decided_at + timedelta(hours=self.order.alert_expiry_h),
             place=self.order.place,
             contract=self.engine_set.contract,
             engine_set=self.engine_set.digest,

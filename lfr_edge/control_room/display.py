@@ -21,8 +21,7 @@ def block(event: ReceivedAlert | RefusedAlert) -> RenderableType:
             f"{event.received_at:%H:%M:%S} UTC  REFUSED ({event.reason.value}): {event.message}", style="bold red"
         )
     alert = event.alert
-    age = _age(event.received_at - alert.captured_at)
-    when = f"captured {alert.captured_at:%Y-%m-%d %H:%M:%S} UTC, {age} ago"
+    when = f"captured {alert.captured_at:%Y-%m-%d %H:%M:%S} UTC, {_age(event)}"
     lines = [
         Text(f"entry {alert.entry}: {alert.category}", style="bold"),
         Text(_comparison(alert)),
@@ -45,7 +44,8 @@ def fields(event: ReceivedAlert | RefusedAlert) -> dict[str, object]:
     if isinstance(event, RefusedAlert):
         return {"kind": "refused", "reason": event.reason.value, "message": event.message, "received_at": received_at}
     own = event.alert.model_dump(mode="json", exclude=_NOT_PRINTED)
-    return {"kind": "alert", "historical": event.historical, "received_at": received_at, **own}
+    found = {"historical": event.historical, "clock_ahead": event.clock_ahead, "received_at": received_at}
+    return {"kind": "alert", **found, **own}
 
 
 def _comparison(alert: Alert) -> str:
@@ -56,9 +56,17 @@ def _comparison(alert: Alert) -> str:
     return f"{text}, {alert.margin:.3f} ahead of {alert.runner_up or 'the next candidate'}"
 
 
-def _age(age: timedelta) -> str:
-    """Roughly how long, in the unit that matters; clocks that differ a little give zero."""
-    seconds = max(0.0, age.total_seconds())
+def _age(event: ReceivedAlert) -> str:
+    """How long ago the picture was taken; clocks that differ a little give zero."""
+    age = event.received_at - event.alert.captured_at
+    if event.clock_ahead:
+        return f"{_duration(-age)} IN THE FUTURE: the van's clock is ahead of this one"
+    return f"{_duration(max(timedelta(0), age))} ago"
+
+
+def _duration(duration: timedelta) -> str:
+    """Roughly how long, in the unit that matters."""
+    seconds = duration.total_seconds()
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes = int(seconds // 60)

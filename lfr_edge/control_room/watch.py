@@ -20,6 +20,9 @@ from lfr_edge.transport.packets import Incoming
 HISTORICAL_AFTER = timedelta(seconds=60)
 """By then the person has walked on: nobody should be sent after an alert that is older."""
 
+CLOCKS_AGREE_WITHIN = timedelta(seconds=5)
+"""Both sides keep NTP time; a van further ahead would pass off an old alert as a fresh one."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReceivedAlert:
@@ -28,6 +31,11 @@ class ReceivedAlert:
     alert: Alert
     received_at: datetime
     historical: bool
+
+    @property
+    def clock_ahead(self) -> bool:
+        """Whether it was taken later than now: then the van's clock, or ours, is wrong, and so is every age."""
+        return self.alert.captured_at - self.received_at > CLOCKS_AGREE_WITHIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,7 @@ class Watch:
         """Check one message and show what it is."""
         now = self._clock.utc()
         try:
-            alert = open_alert(receive_alert(untrusted), self._identity, self._van_keys)
+            alert = open_alert(receive_alert(untrusted), self._identity, self._van_keys, now=now)
         except UntrustedInputError as error:
             self.refused += 1
             self._show(RefusedAlert(error.reason, error.message, now))

@@ -6,10 +6,10 @@ acknowledge. A seal says nothing about its sender, so nothing outside is believe
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from lfr_edge.crypto.sealed import SealIdentity, open_sealed, seal
 from lfr_edge.crypto.signing import Purpose, SigningKey, VerifyKey, sign, verify
@@ -30,6 +30,9 @@ from lfr_edge.messages.fields import (
 
 # Three JPEGs of 1 MiB each, in base64 twice (JSON inside DSSE), and room for the rest.
 LARGEST_CIPHERTEXT_BYTES = 6 << 20
+
+LONGEST_EXPIRY = timedelta(hours=24)
+"""After it nothing of a deployment may be acted on; an order may say less."""
 
 
 class Alert(Message):
@@ -53,6 +56,8 @@ class Alert(Message):
     camera: Identifier
     captured_at: UtcTime
     decided_at: UtcTime
+    expires_at: UtcTime
+    """From then on nobody may be shown it, however it comes."""
     place: Text
     contract: Digest
     engine_set: Digest
@@ -65,6 +70,12 @@ class Alert(Message):
     """The scene, everything outside the matched person's box obscured."""
     ack_token: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(repr=False)
     """Proof, given back in an acknowledgement, that somebody opened this alert."""
+
+    @model_validator(mode="after")
+    def _check_expiry(self) -> "Alert":
+        if not timedelta(0) < self.expires_at - self.decided_at <= LONGEST_EXPIRY:
+            raise ValueError("expires_at must be later than decided_at, by 24 hours at the most")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +105,10 @@ def sign_and_seal(alert: Alert, key: SigningKey, recipients: Sequence[str]) -> S
     )
 
 
-def open_alert(untrusted: SealedAlert, identity: SealIdentity, trusted: Mapping[str, VerifyKey]) -> Alert:
-    """The alert, if that van signed it, for us, and the outside says what the inside says.
+def open_alert(
+    untrusted: SealedAlert, identity: SealIdentity, trusted: Mapping[str, VerifyKey], *, now: datetime
+) -> Alert:
+    """The alert, if that van signed it, for us, it has not expired, and the outside says what the inside says.
 
     `trusted` maps van ids to their keys. Raises UntrustedInputError.
     """
@@ -123,5 +136,12 @@ def open_alert(untrusted: SealedAlert, identity: SealIdentity, trusted: Mapping[
             Reason.WRONG_RECIPIENT,
             "an alert was sealed to us, but its van did not mean us",
             fix="find out which control room passed it on",
+        )
+    # The broker's expiry is not signed: whoever kept an alert could send it again at any time.
+    if alert.expires_at <= now:
+        raise UntrustedInputError(
+            Reason.EXPIRED,
+            "an alert came after it had expired",
+            fix="check this machine's clock; if it is right, find out who sends old alerts",
         )
     return alert

@@ -56,6 +56,7 @@ ALERT = Alert(
     camera="north",
     captured_at=_START + timedelta(minutes=12, milliseconds=40),
     decided_at=_START + timedelta(minutes=12, milliseconds=95),
+    expires_at=_START + timedelta(hours=24, minutes=12, milliseconds=95),
     place=ORDER.place,
     contract=ORDER.contract,
     engine_set="4" * 64,

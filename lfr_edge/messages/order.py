@@ -52,6 +52,7 @@ class Order(Message):
     recipients: Annotated[tuple[Recipient, ...], Field(min_length=1), Distinct]
     """Control rooms: alerts are sealed to all of them."""
     alert_expiry_h: Annotated[float, Field(gt=0, le=24)] = 24
+    """How long after the decision an alert may be shown."""
     notice_url: Annotated[str, StringConstraints(pattern=r"^https?://[!-~]{1,500}$")]
     demo: bool
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -41,8 +41,8 @@ class Scene:
 
     def alert(self) -> Alert:
         now = datetime.now(timezone.utc)
-        fresh = {"id": uuid7(), "recipients": (self.room.recipient,), "captured_at": now, "decided_at": now}
-        return Alert(**(dict(ALERT) | fresh))
+        times = {"captured_at": now, "decided_at": now, "expires_at": now + timedelta(hours=1)}
+        return Alert(**(dict(ALERT) | times | {"id": uuid7(), "recipients": (self.room.recipient,)}))
 
     def sealed(self) -> SealedAlert:
         alert = self.alert()

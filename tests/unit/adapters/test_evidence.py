@@ -3,7 +3,7 @@
 import gc
 import io
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ class Bench:
             picture=members["W-0042"],
         )
         self.control_room, self.key = SealIdentity.generate(), SigningKey.generate()
-        self.order = ORDER.model_copy(update={"recipients": (self.control_room.recipient,)})
+        self.order = ORDER.model_copy(update={"recipients": (self.control_room.recipient,), "alert_expiry_h": 2.0})
         self.match = Match(Candidate(entry, 1, 0.7), None, 3, "north", CLOCK.utc())
 
     def seal(self, pictures: PictureStore, sample_shape: tuple[int, ...] = (60, 40, 3)) -> Alert:
@@ -60,7 +60,7 @@ class Bench:
             sealed = sealer.seal(self.match, sample.array, context.array)  # leaving the block would find a kept view
         gc.collect()
         assert arena.leased_bytes == 0
-        return open_alert(sealed, self.control_room, {"van-1": self.key.public})
+        return open_alert(sealed, self.control_room, {"van-1": self.key.public}, now=CLOCK.utc())
 
 
 @pytest.fixture
@@ -85,6 +85,7 @@ def test_the_control_room_sees_the_match_and_its_pictures(bench: Bench, pictures
     assert (alert.entry, alert.score, alert.faces, alert.camera) == ("W-0042", 0.7, 3, "north")
     assert alert.margin is None
     assert alert.order == bench.order.id
+    assert alert.expires_at - alert.decided_at == timedelta(hours=2)
     assert alert.reference == JPEG
     red, green, blue = decoded(alert.sample).reshape(-1, 3).mean(axis=0)
     assert (round(red, -1), round(green, -1), round(blue, -1)) == (200, 60, 10)

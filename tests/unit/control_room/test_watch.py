@@ -83,6 +83,27 @@ def test_an_alert_is_historical_by_its_signed_time(seconds: float, *, historical
     assert event.historical is historical
 
 
+@pytest.mark.parametrize("days", [1, 300])
+def test_an_alert_that_comes_after_its_expiry_is_not_shown_even_as_historical(days: float) -> None:
+    watched = Watched(late=timedelta(days=days, seconds=1))
+    watched.watch.receive(GENUINE)
+    (event,) = watched.events
+    assert isinstance(event, RefusedAlert)
+    assert event.reason is Reason.EXPIRED
+    assert "REFUSED (expired)" in _printed(event)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(5, "0.0 s ago"), (5.5, "5.5 s IN THE FUTURE"), (7200, "2 h 0 min IN THE FUTURE")]
+)
+def test_an_alert_from_the_future_is_marked(seconds: float, told: str) -> None:
+    watched = Watched(late=timedelta(seconds=-seconds))
+    watched.watch.receive(GENUINE)
+    (event,) = watched.events
+    assert told in _printed(event)
+    assert json.loads(json_line(event))["clock_ahead"] is (seconds > 5)
+
+
 def test_an_alert_that_comes_again_is_shown_once() -> None:
     watched = Watched()
     for _ in range(3):

@@ -45,6 +45,7 @@ def test_every_documented_refusal_exists() -> None:
             Reason.SIGNATURE_INVALID,
             Reason.OUTER_INNER_DIFFER,
             Reason.WRONG_RECIPIENT,
+            Reason.EXPIRED,
             Reason.DECRYPTION_FAILED,
             Reason.TRUNCATED,
             Reason.MALFORMED,

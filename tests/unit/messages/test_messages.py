@@ -95,6 +95,13 @@ def test_a_wrong_value_in_an_alert_is_refused(change: dict[str, object]) -> None
         Alert.from_untrusted(json.dumps(json.loads(ALERT.to_json()) | change).encode())
 
 
+@pytest.mark.parametrize("lifetime", [timedelta(0), timedelta(hours=-1), timedelta(hours=24, microseconds=1)], ids=str)
+def test_an_alert_that_never_or_too_late_expires_is_refused(lifetime: timedelta) -> None:
+    expires_at = (ALERT.decided_at + lifetime).isoformat()
+    with pytest.raises(UntrustedInputError, match="expires_at"):
+        Alert.from_untrusted(json.dumps(json.loads(ALERT.to_json()) | {"expires_at": expires_at}).encode())
+
+
 def test_a_score_that_rounding_put_over_one_is_one() -> None:
     assert Alert(**(dict(ALERT) | {"score": 1.0000001})).score == 1.0
 

@@ -20,12 +20,13 @@ ROOM, OTHER_ROOM = SealIdentity.generate(), SealIdentity.generate()
 VAN, OTHER_VAN, OFFICE, SECOND = (SigningKey.generate() for _ in range(4))
 TRUSTED = {"van-1": VAN.public, "van-2": OTHER_VAN.public}
 ADDRESSED = Alert(**(dict(ALERT) | {"recipients": (ROOM.recipient,)}))
+NOW = ADDRESSED.decided_at + timedelta(seconds=1)
 SEALED = sign_and_seal(ADDRESSED, VAN, ADDRESSED.recipients)
 
 
 def _reason(untrusted: SealedAlert, identity: SealIdentity = ROOM) -> Reason:
     with pytest.raises(UntrustedInputError) as caught:
-        open_alert(untrusted, identity, TRUSTED)
+        open_alert(untrusted, identity, TRUSTED, now=NOW)
     return caught.value.reason
 
 
@@ -34,13 +35,23 @@ def _sealed_again(envelope: bytes) -> SealedAlert:
 
 
 def test_an_alert_opens_for_the_control_room_it_was_meant_for() -> None:
-    assert open_alert(SEALED, ROOM, TRUSTED) == ADDRESSED
+    assert open_alert(SEALED, ROOM, TRUSTED, now=NOW) == ADDRESSED
+
+
+def test_an_alert_opens_until_it_expires_and_never_after() -> None:
+    instant = timedelta(microseconds=1)
+    assert open_alert(SEALED, ROOM, TRUSTED, now=ADDRESSED.expires_at - instant) == ADDRESSED
+    for late in (timedelta(0), timedelta(days=300)):
+        with pytest.raises(UntrustedInputError) as caught:
+            open_alert(SEALED, ROOM, TRUSTED, now=ADDRESSED.expires_at + late)
+        assert caught.value.reason is Reason.EXPIRED
 
 
 def test_each_of_several_control_rooms_opens_the_same_alert() -> None:
     alert = Alert(**(dict(ALERT) | {"recipients": (ROOM.recipient, OTHER_ROOM.recipient)}))
     sealed = sign_and_seal(alert, VAN, alert.recipients)
-    assert open_alert(sealed, ROOM, TRUSTED) == open_alert(sealed, OTHER_ROOM, TRUSTED) == alert
+    for room in (ROOM, OTHER_ROOM):
+        assert open_alert(sealed, room, TRUSTED, now=NOW) == alert
 
 
 def test_nothing_of_an_alert_can_be_read_outside() -> None:
@@ -105,7 +116,7 @@ def test_an_alert_too_large_is_refused_before_it_is_opened() -> None:
 def test_the_largest_pictures_fit() -> None:
     largest = ALERT.sample + bytes((1 << 20) - len(ALERT.sample))
     alert = Alert(**(dict(ADDRESSED) | dict.fromkeys(("sample", "reference", "context"), largest)))
-    assert open_alert(sign_and_seal(alert, VAN, alert.recipients), ROOM, TRUSTED) == alert
+    assert open_alert(sign_and_seal(alert, VAN, alert.recipients), ROOM, TRUSTED, now=NOW) == alert
 
 
 def test_sealing_to_others_than_the_alert_names_is_our_own_fault() -> None:
