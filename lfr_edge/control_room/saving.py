@@ -38,14 +38,22 @@ def save(received: ReceivedAlert, directory: Path) -> Path:
             for name, content in files.items():
                 with new_file(unfinished / name) as file:
                     file.write(content)
-            if not destination.exists():
-                unfinished.rename(destination)
-                sync_folder(directory)
+            _keep(unfinished, destination)
+            sync_folder(directory)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
         raise _cannot(directory, error) from error
     return destination
+
+
+def _keep(unfinished: Path, destination: Path) -> None:
+    """Rename, unless it is there already: several people may watch into one directory."""
+    try:
+        unfinished.rename(destination)  # never replaces a directory that has something in it
+    except OSError:
+        if not destination.is_dir():
+            raise
 
 
 def _cannot(directory: Path, error: OSError) -> ConfigError:

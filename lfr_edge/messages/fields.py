@@ -110,8 +110,9 @@ EntryId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 MessageId = Annotated[
     str, StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
 ]
-# One printable line: nothing that could steer a terminal or turn text around (Unicode category Other).
-Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^\P{C}+$")]
+# One printable line: nothing that could steer a terminal or turn text around (Unicode category Other), and no separator
+# of lines or paragraphs, which JSON may hold as they are, but Python's splitlines and JavaScript end a line at.
+Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\p{C}\p{Zl}\p{Zp}]+$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Recipient = Annotated[str, StringConstraints(pattern=r"^age1[0-9a-z]{58}$"), AfterValidator(_check_recipient)]
 UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from rich.console import Console
 
 from lfr_edge.clock import ManualClock
@@ -208,6 +209,12 @@ def test_json_is_one_line_without_pictures_or_token() -> None:
     assert ALERT.ack_token not in line
 
 
+@pytest.mark.parametrize("character", sorted(c for c in map(chr, range(0x3000)) if len(f"a{c}b".splitlines()) > 1))
+def test_no_text_can_split_a_line_of_json(character: str) -> None:
+    with pytest.raises(ValidationError):
+        _received(place=f"High{character}Street")
+
+
 def test_a_refusal_is_shown_without_anything_of_its_content() -> None:
     watched = Watched()
     watched.watch.receive(_with(id=uuid7()))
@@ -233,6 +240,22 @@ def test_a_saved_alert_is_complete_and_only_the_owners(tmp_path: Path) -> None:
 def test_saving_again_leaves_what_is_there(tmp_path: Path) -> None:
     saving.save(_received(), tmp_path)
     saving.save(_received(entry="W-9999"), tmp_path)
+    assert json.loads((tmp_path / ALERT.id / "alert.json").read_text())["entry"] == "W-0042"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_another_watcher_that_saves_at_the_same_time_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def overtaken(unfinished: Path, destination: Path) -> Path:
+        monkeypatch.undo()
+        saving.save(_received(), tmp_path)
+        return rename(unfinished, destination)
+
+    monkeypatch.setattr(Path, "rename", overtaken)
+    assert saving.save(_received(entry="W-9999"), tmp_path) == tmp_path / ALERT.id
     assert json.loads((tmp_path / ALERT.id / "alert.json").read_text())["entry"] == "W-0042"
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -72,6 +72,8 @@ def test_the_acknowledgement_token_is_not_in_the_representation() -> None:
         {"category": "wanted\nred"},
         {"category": "wanted \x1b[31m"},
         {"category": "\u202egnp"},
+        {"category": "wanted\u2028red"},
+        {"category": "wanted\u2029red"},
         {"category": ""},
         {"response": "blue"},
         {"score": 1.1},
