@@ -38,7 +38,7 @@ class Extractor:
     @property
     def dimension(self) -> int:
         """D, the length of the joined features."""
-        return sum(spec.dimension for spec in self.engine_set.embedders)
+        return self.engine_set.dimension
 
     def detect(self, image: Image) -> list[Detection]:
         """The faces in the picture, most confident first."""

@@ -7,6 +7,7 @@ deployment issue's; today a deployment is loaded by `run`, and ends with it.
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.config import VanConfig
@@ -29,17 +30,25 @@ class Deployment:
     assignment: VanAssignment  # this van's part of the order
 
     def unseal(self, identity: SealIdentity, engine_set: EngineSet, arena: Arena) -> Watchlist:
-        """Decrypt the list into leased memory. ConfigError if it was not sealed to this key."""
+        """Decrypt the list into leased memory. ConfigError if it was not sealed to this key.
+
+        The digest is checked again, of the bytes that were decrypted: the file may have changed since `load`, anybody
+        can seal a list to this van, and only the order says which one was signed.
+        """
         if identity.recipient != self.assignment.recipient:
             raise ConfigError(
                 Reason.WRONG_RECIPIENT,
                 f"the list of order '{self.order.id}' was sealed to another deployment key than this van's",
                 fix="name the key whose public half the office got as keys.deployment, or have the list sealed again",
             )
-        dimension = sum(embedder.dimension for embedder in engine_set.embedders)
-        return read_watchlist(
-            self.package.watchlist(), identity, arena, contract=engine_set.contract, dimension=dimension
-        )
+        dimension = engine_set.dimension
+        sealed = self.package.watchlist()
+        reader = cast(BinaryIO, sealed)  # decryption reads it, nothing else
+        watchlist = read_watchlist(reader, identity, arena, contract=engine_set.contract, dimension=dimension)
+        if sealed.sha256_to_end() != self.order.watchlist_sha256:
+            watchlist.wipe()
+            raise _not_signed("watchlist.age", self.order)
+        return watchlist
 
 
 def load(path: Path, config: VanConfig, engine_set: EngineSet, now: datetime) -> Deployment:
@@ -65,11 +74,15 @@ def _check_members(order: Order, package: Package) -> None:
     )
     for member, signed, found in pairs:
         if signed != found:
-            raise UntrustedInputError(
-                Reason.DIGEST_MISMATCH,
-                f"{member} is not the one that order '{order.id}' was signed for",
-                fix="copy the package again from the watchlist office",
-            )
+            raise _not_signed(member, order)
+
+
+def _not_signed(member: str, order: Order) -> UntrustedInputError:
+    return UntrustedInputError(
+        Reason.DIGEST_MISMATCH,
+        f"{member} is not the one that order '{order.id}' was signed for",
+        fix="copy the package again from the watchlist office",
+    )
 
 
 def _check_van(order: Order, config: VanConfig) -> VanAssignment:

@@ -12,12 +12,12 @@ import shutil
 import tarfile
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
 from lfr_edge.files import new_file
 from lfr_edge.watchlist.pictures import PictureStore
-from lfr_edge.watchlist.span import Span
+from lfr_edge.watchlist.span import HashedSpan, Span
 
 _ORDER, _WATCHLIST, _PICTURES = "order.json", "watchlist.age", "pictures.bin"
 _BLOCK = tarfile.BLOCKSIZE
@@ -39,9 +39,9 @@ class Package:
         self.watchlist_sha256 = sha256_of(Span(file, *watchlist))
         self.pictures_sha256 = sha256_of(Span(file, *pictures))
 
-    def watchlist(self) -> BinaryIO:
+    def watchlist(self) -> HashedSpan:
         """A reader of the sealed watchlist, from its beginning."""
-        return cast(BinaryIO, Span(self._file, *self._watchlist))  # it only reads, and nobody here asks for more
+        return HashedSpan(self._file, *self._watchlist)
 
     def close(self) -> None:
         """Close the file."""

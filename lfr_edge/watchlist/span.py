@@ -1,8 +1,11 @@
 """A part of an open file, read by position: several may share one file, and one thread may read each."""
 
+import hashlib
 import io
 import os
 from typing import BinaryIO
+
+_CHUNK = 1 << 20
 
 
 class Span(io.RawIOBase):
@@ -29,3 +32,23 @@ class Span(io.RawIOBase):
         """Up to `size` bytes from `position`, wherever `read` stands."""
         within = max(0, min(size, self._length - position))
         return os.pread(self._file.fileno(), within, self._offset + position)
+
+
+class HashedSpan(Span):
+    """A span that knows the digest of what was read from it: of these very bytes, whatever the file holds later."""
+
+    def __init__(self, file: BinaryIO, offset: int, length: int) -> None:
+        super().__init__(file, offset, length)
+        self._digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        """As `Span.read`."""
+        data = super().read(size)
+        self._digest.update(data)
+        return data
+
+    def sha256_to_end(self) -> str:
+        """SHA-256 of everything read, after reading what is left; 64 hexadecimal digits."""
+        while self.read(_CHUNK):
+            pass
+        return self._digest.hexdigest()
