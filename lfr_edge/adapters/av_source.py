@@ -58,7 +58,7 @@ def kind_of(source: str) -> Kind:
     """What `source` names. Never fails: what does not exist is a file that will not open."""
     if source.lower().startswith(("rtsp://", "rtsps://")):
         return Kind.STREAM
-    if source.startswith("/dev/video"):
+    if source.startswith(("/dev/video", "/dev/v4l/")):  # the second names a device by its serial number or its socket
         return Kind.DEVICE
     try:
         return Kind.FOLDER if Path(source).is_dir() else Kind.FILE

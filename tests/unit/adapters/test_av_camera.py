@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lfr_edge.adapters.av_camera import AvCamera, CameraSettings
-from lfr_edge.adapters.av_source import redacted
+from lfr_edge.adapters.av_source import Kind, kind_of, redacted
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.clock import ManualClock, SystemClock
 from lfr_edge.errors import DeviceError, Reason
@@ -333,6 +333,11 @@ def test_a_mistyped_address_is_one_clear_error_without_its_password(source: str)
 def test_an_address_is_shown_without_anything_secret(source: str, shown: str) -> None:
     assert redacted(source) == shown
     assert "cret" not in repr(CameraSettings("north", source))
+
+
+@pytest.mark.parametrize("source", ["/dev/video0", "/dev/v4l/by-id/usb-Cam_1234-video-index0"])
+def test_a_device_may_be_named_by_number_or_by_what_it_is(source: str) -> None:
+    assert kind_of(source) is Kind.DEVICE
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
