@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -43,6 +44,7 @@ _POLL_S = 0.25
 _STOP_S = 20.0
 _LAST_WORD_S = 2.0
 _EXIT_WRONG = 1
+_VAN_LOG = "van.log"
 # Ended, or stopped before it could end in order: Ctrl-C reaches it too when it is pressed in a terminal.
 _EXITS_OF_A_VAN = (0, 130, -signal.SIGINT, -signal.SIGTERM)
 
@@ -67,10 +69,10 @@ def run(options: argparse.Namespace) -> int:
     """0 if everybody expected alerted once and nobody else did, 1 if not."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # else van, broker and temporary files would stay
     _make_room(options.page)
-    shown = footage(options.clip, options.camera, full_speed=options.full_speed)
     rows = rows_of(options.photos)
+    shown = footage(options.clip, options.camera, rows, full_speed=options.full_speed)
     store = EngineStore(options.store.resolve())
-    engine_set, why_not_preferred = choose_engine_set(store, options.engine_set)
+    engine_set, why_not_preferred = choose_engine_set(store, options.engine_set, _say.print)
     if why_not_preferred:
         _say.print(f"[bold yellow]Taking the engine set {engine_set.name} instead:[/] {why_not_preferred}")
     with TemporaryDirectory(prefix="lfr-edge-demo-") as name:
@@ -117,14 +119,28 @@ def _play(scene: Scene, shown: Footage, store: EngineStore, *, live: bool) -> Ou
                 topic_filter(Channel.STATUS, force=FORCE, van=VAN),
                 lambda incoming: states.append(Status.from_untrusted(incoming.payload).state),
             )
-            with _van(scene, config) as process, _screen(live=live) as screen:
+            with (
+                _van(scene, config) as process,
+                (scene.folder / _VAN_LOG).open(encoding="utf-8", errors="replace") as log,
+                _screen(live=live) as screen,
+            ):
                 while process.poll() is None:
                     session.wait(_POLL_S)
+                    _echo_warnings(log)
                     if screen is not None:
                         screen.update(live_view(scene, shown, events, health))
+                _echo_warnings(log)
             _wait_for_the_last_word(session, states)
     alerts = tuple(event for event in events if isinstance(event, ReceivedAlert))
     return Outcome(scene.engine_set.name, tuple(sorted(shown.expected)), alerts, watch.refused, tuple(health))
+
+
+def _echo_warnings(log: TextIO) -> None:
+    """What the van warns of, such as a camera that does not answer, since the last call."""
+    for line in log:
+        level, _, rest = line.rstrip().partition(" ")
+        if level == "WARNING":
+            print(f"van: {rest.partition(': ')[2]}", file=sys.stderr)  # not by `_say`: the live view redirects stderr
 
 
 def _wait_for_the_last_word(session: MqttSession, states: list[str]) -> None:
@@ -138,7 +154,7 @@ def _wait_for_the_last_word(session: MqttSession, states: list[str]) -> None:
 @contextmanager
 def _van(scene: Scene, config: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """The daemon in its own process; stopped like systemd would. DeviceError with its last words if it failed."""
-    log = scene.folder / "van.log"
+    log = scene.folder / _VAN_LOG
     command: list[str | Path] = [sys.executable, "-m", "lfr_edge.cli.main", "run", "--config", config]
     command += ["--package", scene.package]
     with log.open("wb") as log_file, subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log_file) as process:

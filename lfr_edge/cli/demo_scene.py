@@ -7,18 +7,19 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 
+from lfr_edge.adapters.av_source import Kind, kind_of
 from lfr_edge.adapters.engines import open_extractor
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.clock import SystemClock
 from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import SigningKey
-from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.errors import ConfigError, DeviceError, Reason
 from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, EngineSet, load_engine_set
 from lfr_edge.inference.store import EngineStore
 from lfr_edge.messages.order import Order, VanAssignment
@@ -62,34 +63,52 @@ class Scene:
     entries: int
 
 
-def choose_engine_set(store: EngineStore, wanted: str | None) -> tuple[EngineSet, str]:
-    """The set that can be had, its models fetched, and why it is not the preferred one (empty if it is)."""
+def choose_engine_set(store: EngineStore, wanted: str | None, say: Callable[[str], None]) -> tuple[EngineSet, str]:
+    """The set that can be had, its models fetched, and why it is not the preferred one (empty if it is).
+
+    Says so before it fetches: a download takes minutes on a slow line.
+    """
     shared = Path(os.environ.get("LFR_EDGE_SHARED", "../shared")) / "models"
     folders = [shared] if shared.is_dir() else []
+
+    def fetched(name: str) -> EngineSet:
+        engine_set = load_engine_set(name)
+        if not all(store.has(onnx) for onnx in engine_set.onnx_files):
+            say(f"fetching the models of {name}")
+        store.fetch(engine_set, folders)
+        return engine_set
+
     if wanted is not None:
-        engine_set = load_engine_set(wanted)
-        store.fetch(engine_set, folders)
-        return engine_set, ""
+        return fetched(wanted), ""
     try:
-        engine_set = load_engine_set(PREFERRED_SET)
-        store.fetch(engine_set, folders)
+        return fetched(PREFERRED_SET), ""
     except ConfigError as error:
-        engine_set = load_engine_set(FALLBACK_SET)
-        store.fetch(engine_set, folders)
-        return engine_set, error.message
-    return engine_set, ""
+        return fetched(FALLBACK_SET), error.message
 
 
-def footage(clip: Path | None, camera: str | None, *, full_speed: bool) -> Footage:
-    """The demo's own clip, or what the person wants to try. DeviceError if that is a file that does not play."""
-    pace = "full-speed" if full_speed else "live"
-    if camera is not None:
-        return Footage(camera, "live", frozenset())
-    if clip is not None:
-        require_playable(str(clip.resolve()), Arena(_ARENA_BYTES), SystemClock())
-        return Footage(str(clip.resolve()), pace, frozenset())
+def footage(clip: Path | None, camera: str | None, listed: Sequence[Row], *, full_speed: bool) -> Footage:
+    """The demo's own clip, or what the person wants to try. DeviceError if that is not there, or does not play."""
+    pace = "full-speed" if full_speed and camera is None else "live"
+    if camera is not None or clip is not None:
+        return Footage(_checked(camera if camera is not None else str(clip)), pace, frozenset())
     people = json.loads(_example("ground_truth.json").read_text("utf-8"))["people"]
-    return Footage(str(CLIP), pace, frozenset(person["id"] for person in people if person["watchlist"]))
+    entries = {row.particulars.id for row in listed}
+    return Footage(str(CLIP), pace, frozenset(person["id"] for person in people) & entries)
+
+
+def _checked(source: str) -> str:
+    """A source that the van finds from its own folder; a stream is left to the van, which tries again."""
+    kind = kind_of(source)
+    if kind is Kind.STREAM or (kind is Kind.DEVICE and Path(source).exists()):
+        return source
+    if kind is Kind.DEVICE:
+        raise DeviceError(
+            Reason.SOURCE_UNREADABLE,
+            f"there is no camera {source}",
+            fix="plug it in; look for it with 'ls /dev/video*'",
+        )
+    require_playable(source, Arena(_ARENA_BYTES), SystemClock())
+    return str(Path(source).resolve())
 
 
 def _example(name: str) -> Path:

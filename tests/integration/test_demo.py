@@ -134,7 +134,7 @@ def test_photos_with_odd_names_become_entries(
 def refused(status: int, capsys: pytest.CaptureFixture[str]) -> str:
     shown = capsys.readouterr()
     assert (status, shown.out) == (2, "")
-    lines = [line for line in shown.err.splitlines() if not line.startswith("enrolling")]
+    lines = [line for line in shown.err.splitlines() if not line.startswith(("enrolling", "fetching"))]
     assert len(lines) == 2, shown.err
     assert lines[0].startswith("lfr-edge: ")
     assert lines[1].startswith("  fix: ")
@@ -160,6 +160,34 @@ def test_a_clip_that_is_none_is_one_clear_error(
     if kind != "missing":
         clip.write_text("This is no film.\n" * 100 if kind == "text" else "")
     assert str(clip) in refused(demo("--clip", clip), capsys)
+
+
+@pytest.mark.parametrize("camera", ["absent.mp4", "/dev/video987", "/dev/v4l/by-id/absent", "http://x.example/"])
+def test_a_camera_that_is_not_there_is_said_before_anything_is_enrolled(
+    demo: Demo, capsys: pytest.CaptureFixture[str], camera: str
+) -> None:
+    said = refused(demo("--camera", camera), capsys)
+    assert camera.partition("x.example")[0] in said
+    assert "enrolling" not in said
+
+
+def test_a_camera_may_be_a_file_named_from_here(
+    demo: Demo, tmp_path: Path, two_people: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(two_people.parent)
+    listed = photos(tmp_path / "photos", {"one.jpg": "P03"})
+    assert demo("--camera", two_people.name, "--photos", listed) == 0
+    assert outcome(capsys)["alerted"] == ["one"]
+
+
+def test_models_that_are_not_here_are_announced_before_they_are_fetched(
+    demo: Demo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = photos(tmp_path / "photos", {})
+    (listed / "one.jpg").write_text("no photo")
+    said = refused(demo("--photos", listed, "--store", tmp_path / "new store"), capsys)
+    assert said.startswith("fetching the models of yunet-mobilefacenet\nenrolling 1 photos")
+    assert "fetching" not in refused(demo("--photos", listed, "--store", tmp_path / "new store"), capsys)
 
 
 def test_a_folder_without_photos_is_one_clear_error(
@@ -230,6 +258,15 @@ def test_an_interrupted_demo_ends_its_van_and_broker_and_cleans_up(
     errors = (tmp_path / "demo.err").read_text("utf-8")
     assert "Traceback" not in errors
     assert "ended badly" not in errors
+
+
+def test_a_camera_that_does_not_answer_is_said_while_the_demo_waits(arguments: list[str], tmp_path: Path) -> None:
+    with running_demo([*arguments, "--camera", "rtsp://user:Pa55word@127.0.0.1:1/stream"], tmp_path) as process:
+        wait(lambda: "van: camera street: rtsp://127.0.0.1:1/..." in (tmp_path / "demo.err").read_text("utf-8"))
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=40)
+        assert process.returncode == 0
+    assert "Pa55word" not in (tmp_path / "demo.err").read_text("utf-8")
 
 
 def test_a_demo_interrupted_while_it_prepares_leaves_nothing(arguments: list[str], tmp_path: Path) -> None:

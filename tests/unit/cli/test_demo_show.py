@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from lfr_edge.cli.demo_page import page
-from lfr_edge.cli.demo_scene import Footage, Scene, rows_of
+from lfr_edge.cli.demo_scene import EXAMPLES, Footage, Scene, footage, rows_of
 from lfr_edge.cli.demo_show import Outcome, closing_table, live_view
 from lfr_edge.control_room.watch import ReceivedAlert
 from lfr_edge.inference.manifest import load_engine_set
@@ -135,6 +135,19 @@ def test_the_page_escapes_what_it_shows_and_says_who_was_missed() -> None:
     assert "<b>" not in html
     assert "missed: P2" in html
     assert "default-src 'none'" in html
+
+
+def test_of_the_demos_clip_those_are_expected_who_walk_past_and_are_listed(tmp_path: Path) -> None:
+    def expected(photos: Path | None) -> set[str]:
+        return set(footage(None, None, rows_of(photos), full_speed=False).expected)
+
+    assert expected(None) == {"P03", "P33", "P56", "P57"}
+    (tmp_path / "somebody.jpg").touch()
+    assert expected(tmp_path) == set()
+    for entry in ("P03", "P16", "P04"):  # P16 walks past and is not on the demo's own list; P04 is, and does not come
+        (tmp_path / f"{entry}.jpg").touch()
+    assert expected(tmp_path) == {"P03", "P16"}
+    assert (EXAMPLES / "photos" / "P04.jpg").exists()
 
 
 def test_photos_of_ones_own_get_ids_of_their_own(tmp_path: Path) -> None:
