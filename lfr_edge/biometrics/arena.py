@@ -138,7 +138,7 @@ class Arena:
         raise DeviceError(
             Reason.MEMORY_EXHAUSTED,
             f"the arena of {len(self._map)} bytes has no {size} bytes left",
-            fix="fewer cameras, or smaller pictures, per process",
+            fix="raise memory_mib in the van's configuration, or use smaller pictures",
         )
 
     def _first_fit(self, size: int) -> int | None:

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """0 after a normal end, 1 after a fault of ours."""
     _restart_with_overwriting_free()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # libraries' buffers are not marked as ours are
+    _forbid_core_files()
     from lfr_edge.van.daemon import Daemon  # noqa: PLC0415 - seconds of libraries, after the restart
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -35,6 +35,13 @@ def run(options: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stop())
     return 0 if daemon.run() else 1
+
+
+def _forbid_core_files() -> None:
+    """Libraries' buffers are not kept out of core files as ours are."""
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] != 0:
+        # One byte: too little for a file, and unlike 0 it also stops a handler that core_pattern pipes to (core(5)).
+        resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
 
 
 def _restart_with_overwriting_free() -> None:

@@ -20,11 +20,17 @@ class Mailbox:
         self._changed = threading.Condition()
         self._closed = False
 
+    def wait_ready(self, camera: str) -> None:
+        """Wait until a picture of this camera would supersede none, if the camera is lossless.
+
+        Before the picture is read: one that waits to be put would be held for longer than its step takes.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or camera not in self._lossless or self._slots[camera] is None)
+
     def put(self, frame: Frame) -> None:
         """Hand the frame over. After `close` it is wiped."""
         with self._changed:
-            while frame.camera in self._lossless and self._slots[frame.camera] is not None and not self._closed:
-                self._changed.wait()
             if self._closed:
                 late: Frame | None = frame
             else:

@@ -17,6 +17,8 @@ from lfr_edge.transport.tls import Broker, TlsFiles
 
 _LOG = logging.getLogger(__name__)
 
+_PATIENCE_NS = 2_000_000_000  # before the log says that there is no broker
+
 
 class Bus:
     """An `AlertPublisher`, and the van's voice. Connects in the background: a van works on without its broker."""
@@ -27,17 +29,17 @@ class Bus:
         self._status = status
         self._force = force
         self._connected: bool | None = None  # as last said in the log
+        self._started_ns = 0
         self._session = MqttSession(
             Broker(config.host, config.port, TlsFiles(config.ca, config.certificate, config.key)),
             status.van,
             will=Retained(self._topic(Channel.STATUS), self._changed_to("offline").to_json()),
         )
 
-    def start(self, patience_s: float) -> None:
-        """Connect; if the broker does not answer in time, say why, and go on trying in the background."""
+    def start(self) -> None:
+        """Connect in the background, and go on trying: nobody waits for a broker."""
+        self._started_ns = self._clock.monotonic_ns()
         self._session.start()
-        self._session.wait_connected(patience_s)
-        self._notice_connection()
 
     @property
     def connection(self) -> int:
@@ -72,7 +74,8 @@ class Bus:
     def _notice_connection(self) -> None:
         """Say in the log, once each time, that the broker is away or back."""
         connected = self._session.connected
-        if connected is self._connected:
+        early = self._connected is None and self._clock.monotonic_ns() - self._started_ns < _PATIENCE_NS
+        if connected is self._connected or (early and not connected):
             return
         self._connected = connected
         if connected:

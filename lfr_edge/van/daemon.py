@@ -46,7 +46,6 @@ _TICK_S = 0.2
 _HEALTH_EVERY_TICKS = 5
 _OVERDUE_TICKS = 5
 _JOIN_S = 10.0  # every blocking call in a stage has a shorter time-out
-_BROKER_PATIENCE_S = 2.0  # at the start; then the van goes live without it
 
 
 class Daemon:
@@ -89,10 +88,10 @@ class Daemon:
         ]
         recognise = Stage("recognise", self._recognition.run, self._news.set)
         send = Stage("send", self._sender.run, self._news.set)
-        self._bus.start(_BROKER_PATIENCE_S)
-        self._bus.announce("live")
         _LOG.info("live: order %s, %d entries, %d camera(s)", self._order.id, len(self._watchlist), len(captures))
-        for stage in (send, recognise, *captures):
+        self._bus.announce("live")  # kept, and said as soon as there is a broker
+        self._bus.start()
+        for stage in (recognise, *captures, send):
             stage.start()
         try:
             unhurt = self._supervise(captures, recognise, send)
@@ -102,13 +101,16 @@ class Daemon:
 
     def _supervise(self, captures: Sequence[Stage], recognise: Stage, send: Stage) -> bool:
         """Return when it is time to end; False if that is a fault of ours."""
+        # By the monotonic clock too: setting the wall clock back lengthens no deployment.
+        left_s = (self._order.not_after - self._clock.utc()).total_seconds()
+        ends_ns = self._clock.monotonic_ns() + round(left_s * 1e9)
         ticks = 0
         while not self._stop_asked:
             self._news.wait(_TICK_S)
             self._news.clear()
             if any(stage.failure for stage in (*captures, recognise, send)) or self._held_too_long():
                 return False
-            if self._clock.utc() >= self._order.not_after:
+            if self._clock.utc() >= self._order.not_after or self._clock.monotonic_ns() >= ends_ns:
                 _LOG.info("the order's window is over")
                 return True
             if not any(stage.is_alive() for stage in captures):
@@ -146,6 +148,7 @@ class Daemon:
         finally:
             self._arena.wipe()
             self._deployment.package.close()
+        _LOG.info("blind: cameras closed, faces and list wiped")
 
     def _leave(self, blinded: Sequence[Stage], send: Stage, *, unhurt: bool) -> bool:
         """Give waiting alerts a last chance, say goodbye. What failed is not said to have ended: it is offline."""

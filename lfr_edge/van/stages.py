@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from lfr_edge.clock import Clock
-from lfr_edge.errors import DeviceError
+from lfr_edge.errors import DeviceError, Reason
 from lfr_edge.messages.alert import SealedAlert
 from lfr_edge.pipeline.frame_source import Frame, FrameSource
 from lfr_edge.pipeline.mailbox import Mailbox
@@ -52,9 +52,12 @@ def capture(camera: str, source: FrameSource, mailbox: Mailbox, stop: threading.
     lost = False
     try:
         while not stop.is_set():
+            mailbox.wait_ready(camera)
             try:
                 frame = source.read()
             except DeviceError as error:
+                if error.reason is Reason.MEMORY_EXHAUSTED:
+                    raise  # no camera's fault, and waiting does not mend it
                 if not lost:
                     _LOG.warning("camera %s: %s", camera, error)
                 lost = True

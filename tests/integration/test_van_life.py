@@ -180,6 +180,8 @@ def test_a_broker_that_hangs_delays_the_end_and_is_no_fault(street: Street) -> N
         street.broker._process.send_signal(signal.SIGSTOP)
         try:
             van.wait(lambda: ALERT.search(van.log))
+            van.process.send_signal(signal.SIGTERM)
+            van.wait(lambda: "blind: " in van.log, 5)  # the broker's answer would take ten seconds
             assert van.stop(60) == 0
         finally:
             street.broker._process.send_signal(signal.SIGCONT)

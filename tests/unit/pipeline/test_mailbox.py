@@ -45,7 +45,13 @@ def test_take_hands_over_the_newest_of_every_camera(arena: Arena) -> None:
 def test_a_lossless_reader_waits_and_nothing_is_superseded(arena: Arena) -> None:
     mailbox = Mailbox(["a"], lossless=["a"])
     all_frames = frames(arena, "a", 20)
-    reader = threading.Thread(target=lambda: [mailbox.put(frame) for frame in all_frames])
+
+    def read() -> None:
+        for frame in all_frames:
+            mailbox.wait_ready("a")
+            mailbox.put(frame)
+
+    reader = threading.Thread(target=read)
     reader.start()
     seen: list[int] = []
     while len(seen) < 20:
@@ -61,10 +67,11 @@ def test_close_wipes_what_waits_and_wakes_a_waiting_reader(arena: Arena) -> None
     mailbox = Mailbox(["a"], lossless=["a"])
     first, second = frames(arena, "a", 2)
     mailbox.put(first)
-    reader = threading.Thread(target=mailbox.put, args=(second,))
+    reader = threading.Thread(target=mailbox.wait_ready, args=("a",))
     reader.start()
     mailbox.close()
     reader.join(5)
     assert not reader.is_alive()
+    mailbox.put(second)
     assert arena.leased_bytes == 0
     assert mailbox.take(0) == []

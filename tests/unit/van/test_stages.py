@@ -87,6 +87,13 @@ def test_a_lost_camera_is_tried_again_and_said_once(arena: Arena, caplog: pytest
     mailbox.close()
 
 
+def test_memory_that_does_not_suffice_is_no_lost_camera() -> None:
+    source = Flickering(Arena(4096))
+    with pytest.raises(DeviceError, match="memory_mib"):
+        capture("north", source, Mailbox(["north"]), threading.Event())
+    assert source.closed == 1
+
+
 def test_a_capture_that_is_told_to_stop_closes_its_camera_unread(arena: Arena) -> None:
     source, stop = Flickering(arena), threading.Event()
     stop.set()
