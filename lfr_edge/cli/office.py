@@ -124,11 +124,14 @@ def _seal(args: argparse.Namespace) -> int:
     from lfr_edge.office.order_file import read_order  # noqa: PLC0415
     from lfr_edge.office.seal import seal_package  # noqa: PLC0415
 
+    van_recipients = _pairs(args.van_recipient)
+    for van, recipient in van_recipients.items():
+        _check_recipient(f"--van-recipient {van}=", recipient, "that van's deployment.recipient")
+    for recipient in args.recipient:
+        _check_recipient("--recipient ", recipient, "the control room's control-room.recipient")
     references = workspace.load(args.work)
     engine_set = load_engine_set(references.engine_set, args.manifests)
-    order = read_order(
-        args.order, engine_set, van_recipients=_pairs(args.van_recipient), recipients=tuple(args.recipient)
-    )
+    order = read_order(args.order, engine_set, van_recipients=van_recipients, recipients=tuple(args.recipient))
     keys = [SigningKey.from_file(path) for path in args.key]
     sealed = seal_package(references, order, engine_set, keys, args.out)
     _show_order(sealed, len(references.entries), args.out)
@@ -142,6 +145,15 @@ def _pairs(texts: list[str]) -> dict[str, str]:
             Reason.VALUE_INVALID, "--van-recipient is not VAN=age1..., or names a van twice", fix="give one per van"
         )
     return pairs
+
+
+def _check_recipient(option: str, recipient: str, file: str) -> None:
+    from lfr_edge.crypto.sealed import is_recipient  # noqa: PLC0415 - its libraries are not needed to show the help
+
+    if not is_recipient(recipient):
+        raise ConfigError(
+            Reason.VALUE_INVALID, f"{option}{recipient} is not an age public key", fix=f"copy the one line of {file}"
+        )
 
 
 def _show_order(order: Order, entries: int, path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lfr_edge.cli.main import main
+from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import Purpose, SigningKey, VerifyKey, sign, verify
 
 
@@ -33,7 +34,7 @@ def test_keygen_into_a_file_is_one_clear_error(tmp_path: Path, capsys: pytest.Ca
 
 @pytest.mark.parametrize("command", ["enrol", "seal"])
 def test_what_is_missing_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
-    absent = str(tmp_path / "absent")
+    absent, recipient = str(tmp_path / "absent"), SealIdentity.generate().recipient
     arguments = {
         "enrol": [
             "--photos",
@@ -45,11 +46,26 @@ def test_what_is_missing_is_one_clear_error(tmp_path: Path, capsys: pytest.Captu
             "--out",
             absent + "-out",
         ],
-        "seal": [absent, "--order", absent, "--key", absent, "--out", absent, "--recipient", "age1x"],
+        "seal": [absent, "--order", absent, "--key", absent, "--out", absent, "--recipient", recipient],
     }
-    extra = ["--van-recipient", "van-1=age1x"] if command == "seal" else []
+    extra = ["--van-recipient", f"van-1={recipient}"] if command == "seal" else []
     assert main(["office", command, *arguments[command], *extra]) == 2
     error = capsys.readouterr().err
     assert "absent" in error
     assert "fix: " in error
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", ["age1...", "age1x", "", "van-1.recipient"])
+@pytest.mark.parametrize("option", ["--van-recipient", "--recipient"])
+def test_a_key_that_is_none_is_the_options_fault_not_the_orders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, wrong: str
+) -> None:
+    genuine = SealIdentity.generate().recipient
+    recipients = {"--van-recipient": f"van-1={genuine}", "--recipient": genuine}
+    recipients[option] = f"van-1={wrong}" if option == "--van-recipient" else wrong
+    arguments = ["office", "seal", "work", "--order", "order.toml", "--key", "order.key", "--out", str(tmp_path / "x")]
+    assert main([*arguments, *(text for pair in recipients.items() for text in pair)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"lfr-edge: {option}")
+    assert "order.toml" not in error
