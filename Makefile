@@ -5,11 +5,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export LFR_EDGE_SHARED ?= ../shared
 
+# Through the environment and as typed: names may hold quotes, spaces and dollar signs.
+override export CLIP := $(value CLIP)
+override export PHOTOS := $(value PHOTOS)
+override export CAMERA := $(value CAMERA)
+override export ENGINE_SET := $(value ENGINE_SET)
+
 .PHONY: demo test test-all check accuracy setup lock
 
 demo: setup
-	@$(BIN)/lfr-edge demo $(if $(ONCE),--once) $(if $(CLIP),--clip '$(CLIP)') $(if $(PHOTOS),--photos '$(PHOTOS)') \
-		$(if $(CAMERA),--camera '$(CAMERA)') $(if $(ENGINE_SET),--engine-set '$(ENGINE_SET)') $(if $(FULL_SPEED),--full-speed)
+	@$(BIN)/lfr-edge demo $(if $(ONCE),--once) $(if $(FULL_SPEED),--full-speed) $${CLIP:+--clip="$$CLIP"} \
+		$${PHOTOS:+--photos="$$PHOTOS"} $${CAMERA:+--camera="$$CAMERA"} $${ENGINE_SET:+--engine-set="$$ENGINE_SET"}
 
 test: setup
 	@$(BIN)/pytest -m 'not slow'
