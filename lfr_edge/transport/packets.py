@@ -17,9 +17,7 @@ class Incoming:
 
     topic: str
     payload: bytes
-    retained: bool
     properties: Mapping[str, str]
-    expiry_s: int | None
 
 
 def empty_properties(packet_type: int) -> Properties:
@@ -47,10 +45,4 @@ def unpack(message: MQTTMessage) -> Incoming:
     content_type = getattr(packed, "ContentType", None)
     if content_type is not None:
         properties[_CONTENT_TYPE] = content_type
-    return Incoming(
-        topic=message.topic,
-        payload=bytes(message.payload),
-        retained=message.retain,
-        properties=properties,
-        expiry_s=getattr(packed, "MessageExpiryInterval", None),
-    )
+    return Incoming(message.topic, bytes(message.payload), properties)

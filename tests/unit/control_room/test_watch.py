@@ -32,7 +32,6 @@ CIPHERTEXT = sign_and_seal(ADDRESSED, VAN, ADDRESSED.recipients).ciphertext
 GENUINE = Incoming(
     topic="lfr/v1/example/van-1/alert",
     payload=CIPHERTEXT,
-    retained=False,
     properties={
         "specversion": "1.0",
         "id": ADDRESSED.id,
@@ -42,7 +41,6 @@ GENUINE = Incoming(
         "subject": ADDRESSED.order,
         "datacontenttype": "application/vnd.lfr-edge.alert+age",
     },
-    expiry_s=3600,
 )
 
 
