@@ -46,7 +46,8 @@ def _over_a_broker(directory: Path) -> Iterator[Line]:
         files = broker.client_files("van-1")
         config = BrokerConfig(host=broker.host, port=broker.port, ca=files.ca, certificate=files.cert, key=files.key)
         bus = Bus(config, "example", STATUS, SystemClock())
-        bus.start(10)
+        bus.start()
+        assert bus._session.wait_connected(10)
         received: list[SealedAlert] = []
         with MqttSession(broker.broker("control-room"), "control-room") as room:
             room.subscribe(topic_filter(Channel.ALERT), lambda message: received.append(receive_alert(message)))
