@@ -34,6 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LfrEdgeError as error:
         print(f"lfr-edge: {error.message}\n  fix: {error.fix}", file=sys.stderr)
         return EXIT_ERROR
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("lfr_edge"):
+            raise
+        print(
+            f"lfr-edge: this command needs the Python package '{missing.name}'\n"
+            "  fix: install lfr-edge with the extra of its role: van, cpu, office, control-room or evaluation",
+            file=sys.stderr,
+        )
+        return EXIT_ERROR
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 

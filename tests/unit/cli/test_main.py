@@ -79,3 +79,12 @@ def test_ctrl_c_is_no_traceback(failing: SimpleNamespace, capsys: pytest.Capture
 def test_a_commands_own_status_is_passed_on(failing: SimpleNamespace) -> None:
     failing.run = lambda _options: 1
     assert main(["van"]) == 1
+
+
+def test_a_missing_package_is_named_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    monkeypatch.delitem(sys.modules, "lfr_edge.cli.demo", raising=False)
+    assert main(["demo"]) == 2
+    assert "needs the Python package 'rich" in capsys.readouterr().err
