@@ -47,7 +47,11 @@ def footage_table(data: str, rows: Sequence[tuple[Evaluated, FootageMeasures]]) 
             ("tracks", f"{tracking.tracks} of {tracking.people} people, IDF1 {tracking.idf1:.3f}"),
             ("", f"{tracking.identity_switches} switches, {tracking.fragmentations} fragmentations"),
             ("", f"{tracking.mixed_tracks} mixed, {tracking.false_tracks} false"),
-            *((f"{r.from_px:g}-{r.below_px:g} px", f"{r.found} of {r.faces} found") for r in measured.detection.recall),
+            *(
+                (f"{recall.from_px:g}-{recall.below_px:g} px", f"{recall.found} of {recall.faces} found")
+                for recall in measured.detection.recall
+                if recall.faces
+            ),
             ("detector", f"{measured.detection.false_detections} false detections"),
             ("cost", f"{measured.milliseconds_per_picture:.0f} ms/picture"),
         ]
