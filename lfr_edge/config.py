@@ -75,7 +75,7 @@ class EnginesConfig(_Table):
     """Which engine set recognises, and where its files are."""
 
     set: Name
-    manifests: LocalPath
+    manifests: LocalPath | None = None  # a folder of engine sets; none are those that came with this release
     store: LocalPath
     backend: Literal["openvino"] = "openvino"
     threads: int = Field(default=2, ge=1, le=64)

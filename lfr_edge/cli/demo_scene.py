@@ -20,7 +20,7 @@ from lfr_edge.clock import SystemClock
 from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, DeviceError, Reason
-from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, EngineSet, load_engine_set
+from lfr_edge.inference.manifest import EngineSet, load_engine_set
 from lfr_edge.inference.store import EngineStore
 from lfr_edge.messages.order import Order, VanAssignment
 from lfr_edge.office import workspace
@@ -221,7 +221,6 @@ trusted_order_signers = ["order.pub"]
 
 [engines]
 set = "{scene.engine_set.name}"
-manifests = {quoted(str(DEFAULT_MANIFESTS))}
 store = {quoted(str(store.root.resolve()))}
 threads = {_THREADS}
 

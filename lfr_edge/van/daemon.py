@@ -26,7 +26,7 @@ from lfr_edge.config import VanConfig
 from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, Reason
-from lfr_edge.inference.manifest import EngineSet, load_engine_set
+from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, EngineSet, load_engine_set
 from lfr_edge.inference.store import EngineStore
 from lfr_edge.messages.alert import SealedAlert
 from lfr_edge.messages.status import CameraHealth, Health, Status
@@ -58,7 +58,7 @@ class Daemon:
         self._stopping = threading.Event()
         self._news = threading.Event()  # a stage has ended
         self._overdue_ticks = 0  # in a row
-        engine_set = load_engine_set(config.engines.set, config.engines.manifests)
+        engine_set = load_engine_set(config.engines.set, config.engines.manifests or DEFAULT_MANIFESTS)
         with ExitStack() as if_refused:
             self._deployment = deployment.load(package, config, engine_set, clock.utc())
             if_refused.callback(self._deployment.package.close)

@@ -56,7 +56,9 @@ def test_every_key_is_documented_with_its_default(heading: str, model: type[Base
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| (?:`([^`]*)` )?\|", section, re.MULTILINE)
     documented = {key: default.strip('"') for key, default in rows}
     assert documented == {
-        name: "" if field.is_required() else str(field.default).replace("False", "false").replace("()", "[]")
+        name: ""
+        if field.is_required()
+        else str(field.default).replace("False", "false").replace("()", "[]").replace("None", "none")
         for name, field in model.model_fields.items()
         if name not in TABLES
     }
