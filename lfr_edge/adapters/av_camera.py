@@ -37,12 +37,11 @@ _BACK_OFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 
 @dataclass(frozen=True, slots=True)
 class CameraSettings:
-    """One camera. `pace` and `repeat` are for files and folders: live sources come in their own time, for ever."""
+    """One camera. `pace` is for files and folders: live sources come in their own time, for ever."""
 
     id: str
     source: str = field(repr=False)  # may hold a password
     pace: Literal["live", "full-speed"] = "live"
-    repeat: bool = False
     rotation: Literal[0, 90, 180, 270] = 0  # degrees clockwise that bring the picture upright
     timeout_s: float = 5.0
 
@@ -180,8 +179,7 @@ class AvCamera:
         if self._last_picture_ns is None:
             raise unreadable(f"{self._name} holds no picture that can be decoded", "name one that plays, or repair it")
         self._disconnect()
-        if not self._settings.repeat:
-            self._closed.set()
+        self._closed.set()
 
     def _disconnect(self) -> None:
         """Drop everything of libav: its memory goes with the last reference."""

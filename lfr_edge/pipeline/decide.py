@@ -4,7 +4,7 @@ Exactly: a track's faces are fused into one probe, which is compared each time a
 an entry if that entry is first, with a score of at least what is required of a probe of so many faces, and at least
 `margin` above the best other entry. The track matches when the last `confirmation` comparisons agreed with the same
 entry. A track matches once. An entry that has just raised an alert is held back for the cool-down, which remembers the
-entry, never the passer-by; what was held back is counted.
+entry, never the passer-by.
 
 Required is the order's threshold once `RIPE_FACES` faces are fused, and more before: a clear match is decided at once,
 a doubtful one when more has been seen. Fewer faces say less. On the signers' clips (one camera, five people), the score
@@ -48,10 +48,9 @@ class Streak:
 
 @dataclass(slots=True)
 class Decider:
-    """Applies one order's rule. `held_back` counts matches that fell into a cool-down."""
+    """Applies one order's rule."""
 
     rule: Rule
-    held_back: int = 0
     _last_alert_ns: dict[str, int] = field(default_factory=dict)
 
     def confirms(self, streak: Streak, faces: int, first: Candidate, runner_up: Candidate | None) -> bool:
@@ -69,7 +68,6 @@ class Decider:
         """False inside the entry's cool-down; True starts a new one."""
         last_ns = self._last_alert_ns.get(entry)
         if last_ns is not None and now_ns - last_ns < self.rule.cooldown_s * 1e9:
-            self.held_back += 1
             return False
         self._last_alert_ns[entry] = now_ns
         return True

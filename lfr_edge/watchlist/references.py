@@ -57,13 +57,6 @@ class Watchlist:
         np.matmul(self._templates.array, features, out=scores)
         return self._best_two(scores)
 
-    def search_batch(
-        self, features: NDArray[np.float32], *, scores: NDArray[np.float32]
-    ) -> list[tuple[Candidate, Candidate | None]]:
-        """`search` for each row of `features` (B, D) with one product; `scores` (B, N) as in `search`."""
-        np.matmul(features, self._templates.array.T, out=scores)
-        return [self._best_two(row) for row in scores]
-
     def wipe(self) -> None:
         """Overwrite the templates and give their memory back. Searching afterwards raises RuntimeError."""
         self._templates.release()

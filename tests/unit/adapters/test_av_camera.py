@@ -88,21 +88,6 @@ def test_a_file_name_is_taken_literally(tmp_path: Path, monkeypatch: pytest.Monk
     assert means(camera(name)) == pytest.approx([60], abs=1)
 
 
-def test_a_repeated_file_begins_again_and_goes_on_counting(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "c.mkv", "ffv1", "yuv420p", [flat(50), flat(150)], [0, 40])
-    source = camera(clip, repeat=True)
-    found = []
-    for number in range(5):
-        frame = source.read()
-        assert frame is not None
-        assert frame.sequence == number
-        found.append(float(frame.image.pixels.mean()))
-        frame.release()
-    source.close()
-    assert found == pytest.approx([50, 150, 50, 150, 50], abs=3)
-    assert source.counts.reconnects == 0
-
-
 def paced(source: Path, frames: int, **settings: Any) -> list[float]:
     """Seconds between the presentations of the first `frames` pictures, on a clock that only waiting moves."""
     clock = ManualClock()
@@ -121,11 +106,6 @@ def test_live_pace_follows_time_stamps_but_no_pause_outlasts_the_decoder(tmp_pat
     times_ms = [0, 40, 140, 2000, 2040]
     clip = write_clip(tmp_path / "vfr.mkv", "ffv1", "yuv420p", [flat(grey) for grey in GREYS[:5]], times_ms)
     assert paced(clip, 5) == [0.04, 0.1, 1.0, 0.04]
-
-
-def test_a_repeated_clip_keeps_its_rhythm_over_the_seam(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "c.mkv", "ffv1", "yuv420p", [flat(50), flat(150)], [0, 100])
-    assert paced(clip, 5, repeat=True) == [0.1, 0.1, 0.1, 0.1]
 
 
 def test_a_folder_plays_at_25_pictures_a_second(tmp_path: Path) -> None:

@@ -44,23 +44,21 @@ def test_search_equals_brute_force_with_several_templates_per_entry(templates_pe
         for number in range(len(templates_per_entry))
     )
     watchlist = watchlist_of(arena, entries, rows, owners)
-    with arena.lease(WORKSPACE, (2, len(owners)), np.float32) as scores:
-        batched = watchlist.search_batch(probes, scores=scores.array)
-        single = [watchlist.search(probe, scores=scores.array[0]) for probe in probes]
+    with arena.lease(WORKSPACE, (len(owners),), np.float32) as scores:
+        found = [watchlist.search(probe, scores=scores.array) for probe in probes]
     watchlist.wipe()
-    for found in (batched, single):
-        for probe, (first, second) in zip(probes, found, strict=True):
-            expected = brute_force(rows, owners, probe)
-            assert first.entry.id == str(expected[0][0])
-            assert first.rank == 1
-            assert first.score == pytest.approx(expected[0][1], abs=1e-5)
-            if len(entries) == 1:
-                assert second is None
-            else:
-                assert second is not None
-                assert second.entry.id == str(expected[1][0])
-                assert second.rank == 2
-                assert second.score == pytest.approx(expected[1][1], abs=1e-5)
+    for probe, (first, second) in zip(probes, found, strict=True):
+        expected = brute_force(rows, owners, probe)
+        assert first.entry.id == str(expected[0][0])
+        assert first.rank == 1
+        assert first.score == pytest.approx(expected[0][1], abs=1e-5)
+        if len(entries) == 1:
+            assert second is None
+        else:
+            assert second is not None
+            assert second.entry.id == str(expected[1][0])
+            assert second.rank == 2
+            assert second.score == pytest.approx(expected[1][1], abs=1e-5)
 
 
 def test_the_runner_up_is_another_entry_even_if_one_entry_has_the_two_best_templates(
