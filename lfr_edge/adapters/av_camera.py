@@ -217,9 +217,11 @@ class _Pace:
 
     def delay_s(self, time_s: float | None, now_ns: int) -> float:
         """How long the picture stamped `time_s` is to be held back; negative if it is late."""
-        if time_s is not None and self._time_s is not None and time_s > self._time_s:
-            self._gap_s = min(time_s - self._time_s, SILENCE_S)
-        # else: no stamps (a folder), or the file began again: the last gap stands
+        gap_s = 0.0 if time_s is None or self._time_s is None else time_s - self._time_s
+        if 0 < gap_s <= SILENCE_S:
+            self._gap_s = gap_s
+        # else: no stamps (a folder), a clock that stood still or went back, or a jump: afterwards the last gap stands
         self._time_s = time_s
-        self._due_ns = now_ns if self._due_ns is None else self._due_ns + round(self._gap_s * 1e9)
+        wait_ns = round(min(max(gap_s, self._gap_s), SILENCE_S) * 1e9)
+        self._due_ns = now_ns if self._due_ns is None else self._due_ns + wait_ns
         return (self._due_ns - now_ns) / 1e9

@@ -70,6 +70,7 @@ class OpenVinoEngine:
         weights = store.read(spec.onnx)
         self._limits = limits
         self._file = spec.onnx.file
+        self._zeros = np.zeros(0, np.uint8)  # a blank batch as large as any so far; only ever read
         self._shapes: dict[BatchShape, dict[str, tuple[int, ...]]] = {}
         self._largest: BatchShape = (1, *(limits.size_px or (limits.stride, limits.stride)), 3)
         try:
@@ -135,8 +136,11 @@ class OpenVinoEngine:
 
     def _run_on_zeros(self, shape: BatchShape) -> None:
         request = self._open_request()
+        length = math.prod(shape)
+        if self._zeros.size < length:
+            self._zeros = np.zeros(length, np.uint8)
         try:
-            request.set_input_tensor(ov.Tensor(np.zeros(shape, np.uint8), shared_memory=True))
+            request.set_input_tensor(ov.Tensor(self._zeros[:length].reshape(shape), shared_memory=True))
             self._run(request)
         finally:
             self._park()

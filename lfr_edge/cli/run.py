@@ -11,6 +11,7 @@ from pathlib import Path
 from lfr_edge.clock import SystemClock
 from lfr_edge.config import load_config
 
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 # glibc overwrites what is freed: libav's pictures and OpenVINO's activations pass through its free lists (rows LIBAV
 # and OPENVINO of the retention table). Read once, when a process starts.
 _TUNABLES = "GLIBC_TUNABLES"
@@ -32,9 +33,12 @@ def run(options: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     config, config_sha256 = load_config(options.config)
     daemon = Daemon(config, config_sha256, options.package, SystemClock())
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDING:
         signal.signal(number, lambda *_: daemon.stop())
-    return 0 if daemon.run() else 1
+    unhurt = daemon.run()
+    for number in _ENDING:  # the interpreter gives handlers up as it ends: a late signal would look like a failure
+        signal.signal(number, signal.SIG_IGN)
+    return 0 if unhurt else 1
 
 
 def _forbid_core_files() -> None:

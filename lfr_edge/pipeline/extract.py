@@ -40,6 +40,13 @@ class Extractor:
         """D, the length of the joined features."""
         return self.engine_set.dimension
 
+    def prepare(self, most_faces: int) -> None:
+        """Meet every batch up to `most_faces` now: engines take longer, and allocate, when they first see a shape."""
+        for spec, engine in self._embedders:
+            width, height = spec.size_px
+            for faces in range(1, most_faces + 1):
+                engine.output_shapes((faces * (2 if spec.mirrored else 1), height, width, 3))
+
     def detect(self, image: Image) -> list[Detection]:
         """The faces in the picture, most confident first."""
         height, width, channels = image.padded.shape

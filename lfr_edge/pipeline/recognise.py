@@ -76,6 +76,7 @@ class Recogniser:
         sealer: EvidenceSealer,
         views: Mapping[str, View],
     ) -> None:
+        extractor.prepare(FACES_PER_STEP)
         self._extractor = extractor
         self._watchlist = watchlist
         self._decider = decider

@@ -22,6 +22,9 @@ _CENTERFACE_STRIDE_PX = 4
 # Candidates per output plane that go on to suppression: fifty faces raise a few hundred; noise could raise all.
 _MOST_CANDIDATES = 500
 _PLACES_AT_ONCE = 2048
+# A face raises about ten candidates in neighbouring places, nearly all overlapping the best by .85 to .95, and each has
+# its own error of some 4 % of the inter-eye distance in every landmark: their mean is better (docs/accuracy.md).
+_SAME_FACE_IOU = 0.8
 _LEAST_SIDE_PX = 1.0  # of a box inside the picture, and between the eyes: less cannot be aligned
 
 # One row per candidate: box, five landmarks (x, y), confidence.
@@ -159,24 +162,25 @@ def _possible(rows: _Rows, limits: DecodeLimits) -> _Rows:
 
 
 def _suppressed(rows: _Rows, limits: DecodeLimits) -> list[Detection]:
-    """Greedy non-maximum suppression, on the boxes as clipped: what is returned keeps the promise of `decode`."""
+    """Greedy non-maximum suppression, on the boxes as clipped: what is returned keeps the promise of `decode`.
+
+    The best candidate gets the mean landmarks of all that see the same face.
+    """
     area = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
     left = np.argsort(-rows[:, _CONFIDENCE], kind="stable")
     kept = []
     while left.size:
-        best, left = rows[left[0]], left[1:]
-        kept.append(_detection(best))
-        others = np.take(rows, left, axis=0)
+        best, others = rows[left[0]], np.take(rows, left, axis=0)  # itself among them, first
         shared_x = np.minimum(others[:, 2], best[2]) - np.maximum(others[:, 0], best[0])
         shared_y = np.minimum(others[:, 3], best[3]) - np.maximum(others[:, 1], best[1])
         shared = np.maximum(shared_x, 0) * np.maximum(shared_y, 0)
         union = np.take(area, left) + (best[2] - best[0]) * (best[3] - best[1]) - shared
-        left = np.compress(shared <= limits.nms_iou * union, left)
+        same = np.compress(shared >= _SAME_FACE_IOU * union, others, axis=0)
+        kept.append(_detection(best, same[:, _LANDMARKS].mean(axis=0)))
+        left = np.compress(shared[1:] <= limits.nms_iou * union[1:], left[1:])
     return kept
 
 
-def _detection(row: NDArray[Any]) -> Detection:
+def _detection(row: NDArray[Any], landmarks: NDArray[np.float64]) -> Detection:
     values: list[float] = row.tolist()
-    landmarks = np.empty((5, 2))
-    landmarks.reshape(-1)[:] = values[_LANDMARKS]
-    return Detection(Box(*values[_BOX]), landmarks, values[_CONFIDENCE])
+    return Detection(Box(*values[_BOX]), landmarks.reshape(5, 2), values[_CONFIDENCE])

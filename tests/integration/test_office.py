@@ -173,7 +173,7 @@ def test_a_threshold_below_the_floor_is_one_clear_error(
     assert main(["office", "seal", str(desk.folder / "work"), *arguments]) == 2
     error = capsys.readouterr().err
     assert "threshold 0.4 is below the floor 0.497" in error
-    assert "fix: raise threshold in the order; 0.52 is recommended" in error
+    assert "fix: raise threshold in the order; 0.54 is recommended" in error
     assert not (desk.folder / "low.lfrd").exists()
     assert package[0].exists()
 

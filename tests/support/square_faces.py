@@ -42,6 +42,9 @@ class FakeExtractor:
             qualities.append(Quality(20.0, sharp / 255, 1.0, 0.0, 0.0, 1.0, 1.0))
         return qualities
 
+    def prepare(self, most_faces: int) -> None:
+        """Nothing to prepare."""
+
     def forget(self) -> None:
         """Nothing is kept."""
 

@@ -56,7 +56,7 @@ def test_the_rates_are_those_worked_out_by_hand(data: DataSet, extractor: FakeEx
     assert (measured.list_size, measured.mated_searches, measured.mated_subjects) == (2, 3, 2)
     assert (measured.failures_to_enrol, measured.failures_to_acquire, measured.pictures_with_others) == (0, 0, 2)
     recommended = next(point for point in measured.points if point.name == "recommended")
-    assert recommended.threshold == extractor.engine_set.threshold == 0.52
+    assert recommended.threshold == extractor.engine_set.threshold == 0.54
     assert (recommended.tpir.value, recommended.fpir.value) == (1, 0)
     strict = next(point for point in measured.points if point.name == "FPIR 0.1 %")
     assert strict.threshold == pytest.approx(np.cos(1.1))

@@ -75,6 +75,9 @@ class FakeExtractor:
         # A quality whose value is (almost) the detector's confidence.
         return [Quality(300, 1, 1, 0, 0, detection.confidence**0.5, 1) for detection in detections]
 
+    def prepare(self, most_faces: int) -> None:
+        """Nothing to prepare."""
+
     def forget(self) -> None:
         self.calls.append("forget")
 

@@ -77,6 +77,27 @@ def test_faces_come_most_confident_first_and_duplicates_go() -> None:
     assert [round(face.confidence, 3) for face in faces] == [0.9, 0.7]
 
 
+def test_a_face_has_the_mean_landmarks_of_all_candidates_that_see_it() -> None:
+    planes = _yunet_planes()
+    _put_yunet(planes, 8, 3 * 16 + 10, 0.8)
+    _put_yunet(planes, 8, 3 * 16 + 11, 0.9)
+    planes["bbox_8"][3 * 16 + 11, 0] = -1  # the same box, seen from the next place
+    planes["kps_8"][3 * 16 + 11] += 0.5  # with the place itself: 12 px to the right of the other's, and 4 px down
+    (face,) = decode("yunet", planes, limits=_LIMITS)
+    assert round(face.confidence, 3) == 0.9
+    first = np.array([[72, 16], [88, 16], [80, 24], [76, 32], [84, 32]])
+    assert face.landmarks_px == pytest.approx(first + np.array([6, 2]), abs=1e-4)
+
+
+def test_a_suppressed_neighbour_leaves_a_faces_landmarks_alone() -> None:
+    planes, alone = _yunet_planes(), _yunet_planes()
+    _put_yunet(alone, 8, 3 * 16 + 11, 0.9)
+    _put_yunet(planes, 8, 3 * 16 + 11, 0.9)
+    _put_yunet(planes, 8, 3 * 16 + 10, 0.8)  # overlaps by .6
+    (face,), (expected,) = decode("yunet", planes, limits=_LIMITS), decode("yunet", alone, limits=_LIMITS)
+    assert np.array_equal(face.landmarks_px, expected.landmarks_px)
+
+
 def test_equally_confident_faces_keep_the_order_of_their_places() -> None:
     planes = _yunet_planes()
     for place in range(7 * 16):
