@@ -61,6 +61,8 @@ class Sender:
                     _LOG.warning("alerts wait in the outbox: %s", error)
                     self._complained = True
                 return False
+            if self._complained:
+                _LOG.info("alerts are sent again")
             self._complained = False
             self._sent = pending.sequence
         return True
