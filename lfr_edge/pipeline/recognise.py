@@ -31,8 +31,10 @@ from lfr_edge.watchlist.references import Watchlist
 # An embedding costs about a fifth of a detection (two cores, 720p). Four in one step keep a crowd under 100 ms; who is
 # left out comes first in the next step.
 FACES_PER_STEP = 4
-# After its first faces a track gains little from pictures 40 ms apart: they are nearly the same.
+# After its first faces a track gains little from pictures 40 ms apart: they are nearly the same. The pictures count for
+# files that play faster than their time.
 REST_NS = 120_000_000
+REST_PICTURES = 3
 # An inference overwrites only as much of an earlier one as it is large itself: a crowd's faces would stay while one
 # person is in view. So the engines forget what remains this often, whoever is in view.
 FORGET_NS = 1_000_000_000
@@ -139,7 +141,10 @@ class Recogniser:
             if detection.inter_eye_px < self._views[frame.camera].minimum_inter_eye_px:
                 continue
             track = self._track(frame.camera, track_id)
-            rested = frame.captured_ns - track.last_embedded_ns >= REST_NS
+            rested = (
+                frame.captured_ns - track.last_embedded_ns >= REST_NS
+                or frame.sequence - track.last_embedded_sequence >= REST_PICTURES
+            )
             if not track.settled and (rested or track.faces < self._decider.rule.confirmation):
                 worth.append((track, detection))
         worth.sort(key=lambda pair: (pair[0].last_embedded_ns, -pair[1].inter_eye_px))
@@ -158,7 +163,7 @@ class Recogniser:
         alerts = []
         for (track, detection), quality, row in zip(chosen, qualities, features, strict=True):
             others = [other.box_px for other in detections if other is not detection]
-            track.last_embedded_ns = frame.captured_ns
+            track.last_embedded_ns, track.last_embedded_sequence = frame.captured_ns, frame.sequence
             if quality.value > track.best_quality:
                 track.best_quality = quality.value
                 track.keep_sample(frame.image, detection.box_px, others)

@@ -16,7 +16,17 @@ from lfr_edge.vision.masking import cover_others, covered
 class Track:
     """One person in view of one camera. Owns its leases until `release`."""
 
-    __slots__ = ("_arena", "_features", "_sample", "best_quality", "faces", "last_embedded_ns", "settled", "streak")
+    __slots__ = (
+        "_arena",
+        "_features",
+        "_sample",
+        "best_quality",
+        "faces",
+        "last_embedded_ns",
+        "last_embedded_sequence",
+        "settled",
+        "streak",
+    )
 
     def __init__(self, dimension: int, arena: Arena) -> None:
         self._arena = arena
@@ -25,6 +35,7 @@ class Track:
         self.best_quality = -1.0
         self.faces = 0
         self.last_embedded_ns = 0
+        self.last_embedded_sequence = 0
         self.settled = False  # has matched: nothing more to find out
         self.streak = Streak()
 
