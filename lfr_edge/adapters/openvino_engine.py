@@ -44,6 +44,7 @@ class _Limits:
     stride: int
 
     def check(self, shape: BatchShape) -> None:
+        """ValueError for a batch that the model does not take."""
         _, height, width, channels = shape
         fixed = self.size_px is None or self.size_px == (height, width)
         if min(shape) < 1 or channels != 3 or height % self.stride or width % self.stride or not fixed:

@@ -197,9 +197,11 @@ class _Reader:
 
     @property
     def remaining(self) -> int:
+        """Bytes that are left."""
         return len(self._bytes) - self._at
 
     def integer(self) -> int:
+        """dlib's integer: a byte of sign and length, then so many bytes, least significant first."""
         head = self._take(1)[0]
         length = head & 0x0F
         if head & 0x70 or length > 8:
@@ -208,6 +210,7 @@ class _Reader:
         return -value if head & 0x80 else value
 
     def expect(self, value: int, what: str) -> None:
+        """Refuse anything but this integer."""
         found = self.integer()
         if found != value:
             raise _malformed(f"{what} is {found}, not {value}")
@@ -219,6 +222,7 @@ class _Reader:
         return side
 
     def number(self) -> float:
+        """dlib's float: two integers, mantissa and binary exponent."""
         mantissa, exponent = self.integer(), self.integer()
         if abs(exponent) > 1024:  # dlib's marks for infinity and not-a-number are 32000 and above
             raise _malformed("a number that is not finite")
@@ -228,6 +232,7 @@ class _Reader:
             raise _malformed("a number out of range") from error
 
     def text(self) -> str:
+        """A short name behind its length."""
         length = self._count()
         if length > 64:
             raise _malformed(f"a name of {length} bytes")
