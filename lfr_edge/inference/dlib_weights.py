@@ -201,7 +201,7 @@ class _Reader:
         return len(self._bytes) - self._at
 
     def integer(self) -> int:
-        """dlib's integer: a byte of sign and length, then so many bytes, least significant first."""
+        """Dlib's integer: a byte of sign and length, then so many bytes, least significant first."""
         head = self._take(1)[0]
         length = head & 0x0F
         if head & 0x70 or length > 8:
@@ -222,7 +222,7 @@ class _Reader:
         return side
 
     def number(self) -> float:
-        """dlib's float: two integers, mantissa and binary exponent."""
+        """Dlib's float: two integers, mantissa and binary exponent."""
         mantissa, exponent = self.integer(), self.integer()
         if abs(exponent) > 1024:  # dlib's marks for infinity and not-a-number are 32000 and above
             raise _malformed("a number that is not finite")
