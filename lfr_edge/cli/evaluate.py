@@ -1,4 +1,4 @@
-"""`lfr-edge evaluate`: measure how well engine sets recognise, on data with known identities."""
+"""`lfr-edge evaluate`: measure how well engine sets recognise, on data with known identities; and how fast."""
 
 import argparse
 import sys
@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from lfr_edge.cli import bench
 from lfr_edge.clock import SystemClock
 from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, load_engine_set
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     every.add_argument("--ablations", action="store_true", help="also without each part that can be left out")
     every.add_argument("--manifests", type=Path, default=DEFAULT_MANIFESTS, help="engine sets (%(default)s)")
     every.add_argument("--store", type=Path, default=DEFAULT_STORE, help="where the models are kept (%(default)s)")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="identification|footage|clips")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="identification|footage|clips|bench")
     stills = actions.add_parser("identification", parents=[every], help="open-set identification on a set of stills")
     stills.add_argument("--data", type=Path, required=True, metavar="DIR", help="a folder with split.json and images/")
     stills.set_defaults(measure=_identification)
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     clips.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder of the clips")
     clips.add_argument("--list", type=Path, required=True, metavar="LIST.json", help="who is in which")
     clips.set_defaults(measure=_clips)
+    bench.add_action(actions)
 
 
 def run(args: argparse.Namespace) -> int:
