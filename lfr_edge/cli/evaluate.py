@@ -66,7 +66,7 @@ def _identification(args: argparse.Namespace) -> None:
     from lfr_edge.evaluation.variants import OF_STILLS  # noqa: PLC0415
 
     data = read_data_set(args.data)
-    rows = _measured(args, OF_STILLS, lambda extractor, _: identify(data, extractor))
+    rows = _measured(args, OF_STILLS, lambda extractor, variant: identify(data, extractor, lowered=variant.lowered))
     write_det(args.out / "det.svg", data.name, {evaluated.title: measured.det for evaluated, measured in rows})
     described = {"name": data.name, "split_sha256": data.split_sha256}
     _deliver(args, described, rows, identification_table(data.name, rows))

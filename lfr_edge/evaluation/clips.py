@@ -197,7 +197,7 @@ def _list_for(people: Mapping[str, Sequence[str]], clip: str, turn: int) -> dict
 def _alerts(
     film: Film, person: str, enrolled: Mapping[str, Features], extractor: Extractor, variant: Variant
 ) -> tuple[SeenAlert, ...]:
-    watchlist = watchlist_of(list(enrolled.values()), extractor, list(enrolled))
+    watchlist = watchlist_of(list(enrolled.values()), extractor, list(enrolled), lowered=variant.lowered)
     recorder = Recorder(lambda *_: person)
     try:
         play(film, extractor, watchlist, variant, recorder)

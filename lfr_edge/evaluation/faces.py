@@ -20,6 +20,7 @@ from lfr_edge.errors import UntrustedInputError
 from lfr_edge.pipeline.extract import Extractor
 from lfr_edge.vision.detection import Detection
 from lfr_edge.vision.quality import Quality
+from lfr_edge.watchlist.crowding import lowering
 from lfr_edge.watchlist.entries import Entry, PictureMember
 from lfr_edge.watchlist.references import Watchlist
 
@@ -100,11 +101,15 @@ class FaceReader:
         return Face(features[0], quality, len(detections) - 1) if features.any() else None
 
 
-def watchlist_of(templates: Sequence[Features], extractor: Extractor, ids: Sequence[str]) -> Watchlist:
-    """A list with one template per entry. Owns its lease: `wipe` it."""
+def watchlist_of(
+    templates: Sequence[Features], extractor: Extractor, ids: Sequence[str], *, lowered: bool = True
+) -> Watchlist:
+    """A list with one template per entry, its scores lowered as in a van or not at all. Owns its leases: `wipe` it."""
     lease = extractor.arena.lease(TEMPLATES, (len(templates), extractor.dimension), np.float32)
     np.stack(templates, out=lease.array)
-    return Watchlist(tuple(_entry(entry) for entry in ids), lease, np.arange(len(templates), dtype=np.int32))
+    entry_of_template = np.arange(len(templates), dtype=np.int32)
+    subtracted = lowering(lease.array, entry_of_template, extractor.arena) if lowered else None
+    return Watchlist(tuple(_entry(entry) for entry in ids), lease, entry_of_template, subtracted)
 
 
 def _entry(entry: str) -> Entry:

@@ -145,7 +145,9 @@ def _recognise(
         raise UntrustedInputError(
             Reason.SAMPLE_UNUSABLE, "no face was found in any photo", fix="give photos that show faces from the front"
         )
-    watchlist = watchlist_of([face.features for face in enrolled.values()], extractor, list(enrolled))
+    watchlist = watchlist_of(
+        [face.features for face in enrolled.values()], extractor, list(enrolled), lowered=variant.lowered
+    )
     recorder = Recorder(lambda frame, context: shown_in(context, frame, truth.pictures[frame.sequence]))
     try:
         step_ms = play(truth.film, extractor, watchlist, variant, recorder)

@@ -51,8 +51,11 @@ class Identification:
     milliseconds_per_face: float  # detection and embedding, medians of this run: information, not a benchmark
 
 
-def identify(data: DataSet, extractor: Extractor) -> Identification:
-    """Measure. UntrustedInputError if a picture of the set cannot be read, or nobody can be enrolled."""
+def identify(data: DataSet, extractor: Extractor, *, lowered: bool = True) -> Identification:
+    """Measure. UntrustedInputError if a picture of the set cannot be read, or nobody can be enrolled.
+
+    Unless `lowered`, scores are plain cosines.
+    """
     reader = FaceReader(extractor)
     gallery = {subject: reader.read(data.images / path) for subject, path in data.split.gallery}
     probes = [(subject, True, path) for subject, paths in data.split.mated for path in paths]
@@ -60,7 +63,7 @@ def identify(data: DataSet, extractor: Extractor) -> Identification:
     faces = [reader.read(data.images / path) for _, _, path in probes]
     enrolled = {subject: face for subject, face in gallery.items() if face is not None}
     people = [(subject, mated) for subject, mated, _ in probes]
-    outcomes = Outcomes.of(_search_all(people, faces, enrolled, extractor))
+    outcomes = Outcomes.of(_search_all(people, faces, enrolled, extractor, lowered=lowered))
     resampling = Resampling(outcomes)
     return Identification(
         list_size=len(enrolled),
@@ -83,13 +86,16 @@ def _search_all(
     faces: Sequence[Face | None],
     enrolled: Mapping[str, Face],
     extractor: Extractor,
+    *,
+    lowered: bool,
 ) -> list[Search]:
     if not enrolled:
         raise UntrustedInputError(
             Reason.SAMPLE_UNUSABLE, "no face was found in any gallery picture", fix="check the pictures and the split"
         )
     subjects = dict(zip((f"s{number}" for number in range(len(enrolled))), enrolled, strict=True))
-    watchlist = watchlist_of([face.features for face in enrolled.values()], extractor, list(subjects))
+    templates = [face.features for face in enrolled.values()]
+    watchlist = watchlist_of(templates, extractor, list(subjects), lowered=lowered)
     scores = np.empty(watchlist.template_count, np.float32)
     searches = []
     for (subject, mated), face in zip(people, faces, strict=True):

@@ -33,6 +33,7 @@ class Variant:
     engine_set: Callable[[EngineSet], EngineSet] = _same_set
     rule: Callable[[Rule], Rule] = _same_rule
     recogniser: Recognising = Recogniser
+    lowered: bool = True  # whether an entry's scores are lowered for resembling others on the list
 
 
 def _without_mirror(engine_set: EngineSet) -> EngineSet:
@@ -41,7 +42,10 @@ def _without_mirror(engine_set: EngineSet) -> EngineSet:
 
 
 AS_SHIPPED = Variant("")
-OF_STILLS = (Variant("without mirrored averaging", engine_set=_without_mirror),)
+OF_STILLS = (
+    Variant("without mirrored averaging", engine_set=_without_mirror),
+    Variant("scores not lowered", lowered=False),
+)
 OF_FOOTAGE = (
     *OF_STILLS,
     Variant("confirmation 1", rule=partial(replace, confirmation=1)),

@@ -21,6 +21,7 @@ from lfr_edge.biometrics.retention import TEMPLATES
 from lfr_edge.crypto.sealed import SealIdentity, open_stream
 from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputError
 from lfr_edge.messages.fields import Message
+from lfr_edge.watchlist.crowding import lowering
 from lfr_edge.watchlist.entries import Entry
 from lfr_edge.watchlist.references import Watchlist
 
@@ -136,8 +137,9 @@ class ContainerReader:
             raise UntrustedInputError(Reason.TRUNCATED, "the watchlist ends too early", fix=_FIX)
         _check_rows(self._lease.array)
         _check_grouping(self._entry_of_template, self._entries)
+        lowered = lowering(self._lease.array, self._entry_of_template, self._arena)
         lease, self._lease = self._lease, None
-        return Watchlist(self._entries, lease, self._entry_of_template)
+        return Watchlist(self._entries, lease, self._entry_of_template, lowered)
 
     def __enter__(self) -> "ContainerReader":
         return self

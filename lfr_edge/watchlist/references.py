@@ -2,7 +2,7 @@
 
 Exact: one matrix product over all templates, several templates per entry, the result per entry. Templates are of
 enrolled people only; the probe's features and its scores lie in memory that the caller leased. Reading a watchlist is
-`container`'s business, deciding on a candidate is the pipeline's.
+`container`'s business, what scores are lowered by is `crowding`'s, deciding on a candidate is the pipeline's.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,10 @@ from lfr_edge.watchlist.entries import Entry
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One entry found by a search. `score` is a cosine in [-1, 1]; rank 1 is the most alike."""
+    """One entry found by a search; rank 1 is the most alike.
+
+    `score` is a cosine in [-1, 1], lowered if the entry resembles others on the list: never more than the cosine.
+    """
 
     entry: Entry
     rank: int
@@ -25,12 +28,22 @@ class Candidate:
 
 
 class Watchlist:
-    """Entries and their templates. Owns the lease of the templates; owned by one thread."""
+    """Entries and their templates. Owns the leases; owned by one thread."""
 
-    def __init__(self, entries: tuple[Entry, ...], templates: Lease, entry_of_template: NDArray[np.int32]) -> None:
-        """`templates` (N, D) float32, rows of length 1, grouped by entry as `entry_of_template` (N,) says."""
+    def __init__(
+        self,
+        entries: tuple[Entry, ...],
+        templates: Lease,
+        entry_of_template: NDArray[np.int32],
+        lowering: Lease | None = None,
+    ) -> None:
+        """`templates` (N, D) float32, rows of length 1, grouped by entry as `entry_of_template` (N,) says.
+
+        `lowering` (N,) float32 is subtracted from the scores; without it, scores are cosines.
+        """
         self.entries = entries
         self._templates = templates
+        self._lowering = lowering
         self._entry_of_template = entry_of_template
         self._first_template = np.searchsorted(entry_of_template, np.arange(len(entries) + 1))
 
@@ -55,11 +68,15 @@ class Watchlist:
         `features` (D,) of length 1; `scores` (N,) is the caller's leased workspace and holds nothing useful afterwards.
         """
         np.matmul(self._templates.array, features, out=scores)
+        if self._lowering is not None:
+            np.subtract(scores, self._lowering.array, out=scores)
         return self._best_two(scores)
 
     def wipe(self) -> None:
         """Overwrite the templates and give their memory back. Searching afterwards raises RuntimeError."""
         self._templates.release()
+        if self._lowering is not None:
+            self._lowering.release()
 
     def _best_two(self, scores: NDArray[Any]) -> tuple[Candidate, Candidate | None]:
         # In place: a row of scores says nearly as much about a passer-by as the features, so it stays in its lease.
@@ -73,4 +90,4 @@ class Watchlist:
 
     def _best(self, scores: NDArray[Any]) -> tuple[int, float]:
         template = int(scores.argmax())
-        return int(self._entry_of_template[template]), float(scores[template])
+        return int(self._entry_of_template[template]), max(float(scores[template]), -1.0)

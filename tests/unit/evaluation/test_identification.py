@@ -133,3 +133,20 @@ def test_a_missing_picture_is_named_before_anything_is_measured(folder: Callable
 def test_a_folder_without_a_split_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"split\.json: No such file"):
         read_data_set(tmp_path)
+
+
+@pytest.mark.parametrize("lowered", [True, False])
+def test_scores_are_lowered_as_in_a_van_unless_told_otherwise(
+    folder: Callable[..., Path], extractor: FakeExtractor, *, lowered: bool
+) -> None:
+    # Eight of sixteen resemble each other; the stranger looks exactly like one of them.
+    pictures = {f"p{who}/1.png": [(1, who, 80 if who <= 8 else 0)] for who in range(1, 17)}
+    pictures |= {"p1/2.png": [(1, 1, 80)], "cat/1.png": [(1, 2, 80)]}
+    split = {
+        "gallery": [[f"p{who}", f"p{who}/1.png"] for who in range(1, 17)],
+        "mated": [["p1", ["p1/2.png"]]],
+        "nonmated": ["cat/1.png"],
+    }
+    measured = identify(read_data_set(folder(pictures, split)), extractor, lowered=lowered)
+    strict = next(point for point in measured.points if point.name == "FPIR 0.1 %")
+    assert (strict.threshold < 0.95) == lowered

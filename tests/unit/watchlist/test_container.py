@@ -17,6 +17,7 @@ from lfr_edge.biometrics.arena import Arena
 from lfr_edge.crypto.sealed import SealIdentity, seal
 from lfr_edge.errors import DeviceError, LfrEdgeError, PolicyError, Reason, UntrustedInputError
 from lfr_edge.watchlist.container import ContainerReader, read_watchlist, write_watchlist
+from lfr_edge.watchlist.crowding import lowering
 from lfr_edge.watchlist.entries import Entry
 from lfr_edge.watchlist.references import Watchlist
 
@@ -245,6 +246,25 @@ def test_the_last_piece_is_never_small_enough_to_escape_wiping(
     entries = tuple(make_entry(number) for number in range(count))
     written = write_watchlist(entries, unit_rows(count, 8), np.arange(count, dtype=np.int32), contract=contract)
     assert len(written) % 8192 in {0, 8188}
+
+
+def test_the_list_that_is_read_lowers_scores_and_wipes_by_how_much(
+    read: Read,
+    arena: Arena,
+    contract: str,
+    make_entry: Callable[..., Entry],
+    unit_rows: Callable[[int, int], NDArray[np.float32]],
+) -> None:
+    rows = unit_rows(40, 8)
+    owners = np.arange(40, dtype=np.int32)
+    with lowering(rows, owners, arena) as lowered:
+        expected = 1 - np.array(lowered.array)
+    watchlist = read(write_watchlist(tuple(map(make_entry, range(40))), rows, owners, contract=contract))
+    found = [watchlist.search(row, scores=np.empty(40, np.float32))[0].score for row in rows]
+    assert min(found) < 0.95
+    assert found == pytest.approx(expected, abs=1e-5)
+    watchlist.wipe()
+    assert arena.leased_bytes == 0
 
 
 def test_a_picture_key_is_never_shown(make_entry: Callable[..., Entry]) -> None:

@@ -16,16 +16,28 @@ from lfr_edge.watchlist.references import Watchlist
 DIMENSION = 16
 
 
-def watchlist_of(arena: Arena, entries: tuple[Entry, ...], rows: NDArray[np.float32], owners: list[int]) -> Watchlist:
+def watchlist_of(
+    arena: Arena,
+    entries: tuple[Entry, ...],
+    rows: NDArray[np.float32],
+    owners: list[int],
+    lowered: NDArray[np.float32] | None = None,
+) -> Watchlist:
     lease = arena.lease(TEMPLATES, rows.shape, np.float32)
     np.copyto(lease.array, rows)
-    return Watchlist(entries, lease, np.array(owners, np.int32))
+    lowering = None
+    if lowered is not None:
+        lowering = arena.lease(TEMPLATES, lowered.shape, np.float32)
+        np.copyto(lowering.array, lowered)
+    return Watchlist(entries, lease, np.array(owners, np.int32), lowering)
 
 
-def brute_force(rows: NDArray[np.float32], owners: list[int], features: NDArray[np.float32]) -> list[tuple[int, float]]:
+def brute_force(
+    rows: NDArray[np.float32], owners: list[int], lowered: NDArray[np.float32], features: NDArray[np.float32]
+) -> list[tuple[int, float]]:
     best: dict[int, float] = {}
-    for row, owner in zip(rows, owners, strict=True):
-        score = sum(float(a) * float(b) for a, b in zip(row, features, strict=True))
+    for row, owner, less in zip(rows, owners, lowered.tolist(), strict=True):
+        score = max(sum(float(a) * float(b) for a, b in zip(row, features, strict=True)) - less, -1.0)
         best[owner] = max(score, best.get(owner, -2.0))
     return sorted(best.items(), key=lambda pair: -pair[1])[:2]
 
@@ -38,17 +50,18 @@ def test_search_equals_brute_force_with_several_templates_per_entry(templates_pe
     drawn = random.standard_normal((len(owners) + 2, DIMENSION)).astype(np.float32)
     drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
     rows, probes = drawn[:-2], drawn[-2:]
+    lowered = random.uniform(0, 0.5, len(rows)).astype(np.float32)
     arena = Arena(1 << 16)
     entries = tuple(
         Entry.model_construct(id=str(number))  # the search reads nothing else of an entry
         for number in range(len(templates_per_entry))
     )
-    watchlist = watchlist_of(arena, entries, rows, owners)
+    watchlist = watchlist_of(arena, entries, rows, owners, lowered)
     with arena.lease(WORKSPACE, (len(owners),), np.float32) as scores:
         found = [watchlist.search(probe, scores=scores.array) for probe in probes]
     watchlist.wipe()
     for probe, (first, second) in zip(probes, found, strict=True):
-        expected = brute_force(rows, owners, probe)
+        expected = brute_force(rows, owners, lowered, probe)
         assert first.entry.id == str(expected[0][0])
         assert first.rank == 1
         assert first.score == pytest.approx(expected[0][1], abs=1e-5)
@@ -74,11 +87,30 @@ def test_the_runner_up_is_another_entry_even_if_one_entry_has_the_two_best_templ
     assert (second.entry.id, second.score) == ("E-001", 0.0)
 
 
+def test_who_is_lowered_comes_after_who_is_not(arena: Arena, make_entry: Callable[..., Entry]) -> None:
+    rows = np.eye(2, DIMENSION, dtype=np.float32)
+    watchlist = watchlist_of(arena, (make_entry(0), make_entry(1)), rows, [0, 1], np.array([0.25, 0], np.float32))
+    with arena.lease(WORKSPACE, (2,), np.float32) as scores:
+        first, second = watchlist.search(np.float32(0.5) * (rows[0] + rows[1]), scores=scores.array)
+    assert (first.entry.id, first.score) == ("E-001", 0.5)
+    assert second is not None
+    assert (second.entry.id, second.score) == ("E-000", 0.25)
+
+
+def test_no_score_leaves_the_range_of_a_cosine(arena: Arena, make_entry: Callable[..., Entry]) -> None:
+    row = np.eye(1, DIMENSION, dtype=np.float32)
+    watchlist = watchlist_of(arena, (make_entry(0),), row, [0], np.array([0.25], np.float32))
+    with arena.lease(WORKSPACE, (1,), np.float32) as scores:
+        first, _ = watchlist.search(-row[0], scores=scores.array)
+    assert first.score == -1
+
+
 def test_a_wiped_watchlist_holds_nothing_and_cannot_be_searched(
     arena: Arena, make_entry: Callable[..., Entry], unit_rows: Callable[[int, int], NDArray[np.float32]]
 ) -> None:
     rows = unit_rows(2, DIMENSION)
-    watchlist = watchlist_of(arena, (make_entry(0), make_entry(1)), rows, [0, 1])
+    lowered = np.array([0.25, 0], np.float32)
+    watchlist = watchlist_of(arena, (make_entry(0), make_entry(1)), rows, [0, 1], lowered)
     watchlist.wipe()
     assert not np.frombuffer(arena._map, np.uint8).any()
     with pytest.raises(RuntimeError, match="released"):
