@@ -1,7 +1,9 @@
 """What an engine set is: its models by hash, the numbers that make features comparable, and the two digests over them.
 
 A set lives in `engines/NAME/`: `manifest.toml` for people to read and review, `golden.json` with measured outputs for
-the parity check. What is not here: the weights (`store` has them) and how a model is run (`port`, `adapters`).
+the parity check. A set may instead be a variant of another: the same models in INT8, everything else the other's, the
+contract too; beside its manifest lies `measured.json`. What is not here: the weights (`store` has them) and how a model
+is run (`port`, `adapters`).
 """
 
 import hashlib
@@ -22,6 +24,8 @@ else:
 # A checkout has a link there to its engines/, an installed package the files themselves.
 DEFAULT_MANIFESTS = (Path(__file__).parents[1] / "engines").resolve()
 
+PICTURE_FILE = "faces.npy"  # the golden picture of a variant: (H, W, 3) uint8 BGR
+
 # Every decode in `vision` yields this order, and every template is written in it. "Left" is the picture's left.
 LANDMARK_ORDER = ("left eye", "right eye", "nose tip", "left mouth corner", "right mouth corner")
 # Each embedder's features have length 1 before they are joined, and the whole has length 1 again: the cosine of two
@@ -35,6 +39,7 @@ Point = tuple[float, float]
 Triple = tuple[float, float, float]
 Size = tuple[Annotated[int, Field(gt=0, le=1024)], Annotated[int, Field(gt=0, le=1024)]]  # width, height
 Score = Annotated[float, Field(ge=-1, le=1)]
+Ranges = Annotated[dict[str, tuple[float, float]], Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -62,20 +67,34 @@ class Source(_Strict):
     urls: tuple[Annotated[str, Field(pattern=r"^https://[^@\s]+$")], ...] = ()
 
 
+class Int8(_Strict):
+    """The float32 file that an INT8 file is made of, and how: the least and greatest value of tensors, by name."""
+
+    float32_file: FileName
+    float32_sha256: Sha256
+    ranges: Ranges
+
+
 class OnnxFile(_Strict):
-    """One float32 ONNX file, named by its hash."""
+    """One ONNX file, named by its hash: float32, or INT8 made of it."""
 
     file: FileName
     sha256: Sha256
     licence: str
     origin: str
     source: Source
+    int8: Int8 | None = None
 
     @model_validator(mode="after")
     def _untransformed_is_itself(self) -> "OnnxFile":
-        if self.source.transform is None and self.source.sha256 != self.sha256:
+        if self.source.transform is None and self.source.sha256 != self.float32_sha256:
             raise ValueError("without a transform, source.sha256 is the file's own")
         return self
+
+    @property
+    def float32_sha256(self) -> str:
+        """The hash of the float32 file, which defines what is computed."""
+        return self.sha256 if self.int8 is None else self.int8.float32_sha256
 
 
 class ModelSpec(_Strict):
@@ -108,6 +127,9 @@ class EmbedderSpec(ModelSpec):
     template_px: tuple[Point, Point, Point, Point, Point]  # where the landmarks go on the canvas, in LANDMARK_ORDER
     dimension: Annotated[int, Field(gt=0, le=4096)]
     mirrored: bool  # features are the mean over the face and its mirror image, then normalised
+    # Of a portrait's features before they are normalised (median of LFW). Absent where the length says nothing of how
+    # usable a face is: networks trained on distances alone.
+    typical_length: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _canvas_has_a_size_of_its_own(self) -> "EmbedderSpec":
@@ -146,6 +168,22 @@ class Golden(_Strict):
     embedders: tuple[tuple[tuple[float, ...], ...], ...]
 
 
+class GoldenFace(_Strict):
+    """One face of a variant's golden picture, as the float32 set sees it."""
+
+    landmarks_px: tuple[Point, Point, Point, Point, Point]
+    features: tuple[float, ...]
+
+
+class Variant(_Strict):
+    """What a variant must agree with before it may stand for its float32 set: that set's view of one golden picture."""
+
+    of: SetName
+    origin: str
+    picture_sha256: Sha256  # of PICTURE_FILE in its folder
+    faces: Annotated[tuple[GoldenFace, ...], Field(min_length=1)]
+
+
 class EngineSet(_Strict):
     """A detector and one or more embedders that were measured together."""
 
@@ -157,6 +195,7 @@ class EngineSet(_Strict):
     threshold_origin: str
     calibration: Calibration
     golden: Golden
+    variant: Variant | None = None  # of another set, whose the golden values are then
 
     @model_validator(mode="after")
     def _threshold_is_above_its_floor(self) -> "EngineSet":
@@ -171,7 +210,7 @@ class EngineSet(_Strict):
         comparable = {"colour", "mean", "std", "size_px", "canvas_px", "template_px", "dimension", "mirrored"}
         embedders = [
             {
-                "onnx_sha256": embedder.onnx.sha256,
+                "onnx_sha256": embedder.onnx.float32_sha256,
                 **embedder.model_dump(mode="json", include=comparable, exclude_none=True),
             }
             for embedder in self.embedders
@@ -210,9 +249,12 @@ def load_engine_set(name: str, manifests: Path = DEFAULT_MANIFESTS) -> EngineSet
     path = manifests / name / "manifest.toml"
     try:
         fields = tomllib.loads(path.read_text("utf-8"))
-        fields["golden"] = json.loads(path.with_name("golden.json").read_text("utf-8"))
+        is_variant = "variant_of" in fields
+        beside = "measured" if is_variant else "golden"
+        fields[beside] = json.loads(path.with_name(f"{beside}.json").read_text("utf-8"))
         # Through JSON, because strict validation then takes an array for a tuple and still nothing else.
-        engine_set = EngineSet.model_validate_json(json.dumps(fields))
+        text = json.dumps(fields)
+        engine_set = _variant(text, manifests) if is_variant else EngineSet.model_validate_json(text)
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(
             Reason.FILE_MALFORMED, f"{path}: {_first_complaint(error)}", fix="restore the set's files as released"
@@ -222,6 +264,58 @@ def load_engine_set(name: str, manifests: Path = DEFAULT_MANIFESTS) -> EngineSet
             Reason.VALUE_INVALID, f"{path}: name is '{engine_set.name}'", fix=f"it must be its folder's name, '{name}'"
         )
     return engine_set
+
+
+class _Int8File(_Strict):
+    file: FileName
+    sha256: Sha256
+    origin: str
+
+
+class _Measured(_Strict):
+    """A variant's `measured.json`."""
+
+    origin: str
+    picture_sha256: Sha256
+    faces: tuple[GoldenFace, ...]
+    detector: Ranges
+    embedders: tuple[Ranges, ...]
+
+
+class _VariantManifest(_Strict):
+    """A variant's `manifest.toml`, and what lies beside it."""
+
+    name: SetName
+    variant_of: SetName
+    detector: _Int8File
+    embedders: tuple[_Int8File, ...]
+    measured: _Measured
+
+
+def _variant(untrusted: str, manifests: Path) -> EngineSet:
+    """The set that the manifest is a variant of, with its models in INT8."""
+    manifest = _VariantManifest.model_validate_json(untrusted)
+    measured = manifest.measured
+    base = load_engine_set(manifest.variant_of, manifests)
+    if base.variant is not None:
+        raise ValueError(f"variant_of: '{base.name}' is a variant itself")
+    if not len(base.embedders) == len(manifest.embedders) == len(measured.embedders):
+        raise ValueError(f"embedders: '{base.name}' has {len(base.embedders)}")
+    files = zip((manifest.detector, *manifest.embedders), (measured.detector, *measured.embedders), strict=True)
+    specs = [
+        spec.model_copy(update={"onnx": _in_int8(spec.onnx, file, ranges)})
+        for spec, (file, ranges) in zip((base.detector, *base.embedders), files, strict=True)
+    ]
+    variant = Variant(
+        of=base.name, origin=measured.origin, picture_sha256=measured.picture_sha256, faces=measured.faces
+    )
+    update = {"name": manifest.name, "detector": specs[0], "embedders": tuple(specs[1:]), "variant": variant}
+    return base.model_copy(update=update)
+
+
+def _in_int8(onnx: OnnxFile, file: _Int8File, ranges: dict[str, tuple[float, float]]) -> OnnxFile:
+    int8 = Int8(float32_file=onnx.file, float32_sha256=onnx.sha256, ranges=ranges)
+    return onnx.model_copy(update={"file": file.file, "sha256": file.sha256, "origin": file.origin, "int8": int8})
 
 
 def _digest(value: object) -> str:

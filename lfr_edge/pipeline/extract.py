@@ -7,7 +7,9 @@ Everything it writes lies in leases; what it returns are coordinates and numbers
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from dataclasses import replace
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,15 @@ from lfr_edge.inference.port import InferenceEngine
 from lfr_edge.vision import alignment, quality
 from lfr_edge.vision.detection import DecodeLimits, Detection, decode
 from lfr_edge.vision.quality import Quality
+
+_LEAST_STABILITY = 0.01  # not nothing: of a track that has no better face, this one is the probe
+
+
+class _Response(NamedTuple):
+    """How an embedder took one face."""
+
+    agreement: float  # cosine of the features of face and mirror image; 1 if only one was embedded
+    length: float  # of their mean, before it is brought to 1
 
 
 class Extractor:
@@ -62,6 +73,7 @@ class Extractor:
         """Features of each detection into `out` (B, D) float32, rows of length 1. Returns the quality of each face."""
         self._embedded = True
         qualities: list[Quality] = []
+        responses = []
         first = 0
         for spec, engine in self._embedders:
             width, height = spec.size_px
@@ -73,11 +85,11 @@ class Extractor:
                 self._align(spec, image, detections, crops.array)
                 qualities = qualities or self._assess(spec, image, detections, crops.array)
                 engine.infer(crops.array, {engine.output_names[0]: raw.array})
-                _join(raw.array, out[:, first : first + spec.dimension])
+                responses.append(_join(raw.array, out[:, first : first + spec.dimension]))
             first += spec.dimension
         # Each embedder's features have length 1: the joined cosine is the mean of the embedders' cosines.
         np.divide(out, np.float32(len(self._embedders) ** 0.5), out=out)
-        return qualities
+        return [self._judge(*one) for one in zip(qualities, zip(*responses, strict=True), strict=True)]
 
     def forget(self) -> None:
         """Overwrite what the engines keep of the last pictures (row OPENVINO of the retention table)."""
@@ -115,6 +127,18 @@ class Extractor:
         limits = DecodeLimits(spec.confidence_threshold, spec.nms_iou, image.width_px, image.height_px)
         return decode(spec.decode, {name: output[0] for name, output in outputs.items()}, limits=limits)
 
+    def _judge(self, measured: Quality, responses: Sequence[_Response]) -> Quality:
+        """Add what the embedders' responses to the face say."""
+        # The mean over embedders, as in a score of joined features.
+        agreement = fmean(response.agreement for response in responses)
+        threshold = self.engine_set.threshold
+        stability = (agreement - threshold) / (1 - threshold) if threshold < 1 else 0.0
+        magnitude = fmean(
+            response.length / spec.typical_length if spec.typical_length is not None else 1.0
+            for response, (spec, _) in zip(responses, self._embedders, strict=True)
+        )
+        return replace(measured, stability=max(stability, _LEAST_STABILITY), magnitude=magnitude)
+
     def _align(self, spec: EmbedderSpec, image: Image, detections: Sequence[Detection], crops: NDArray[Any]) -> None:
         template = np.asarray(spec.template_px)
         per_face = 2 if spec.mirrored else 1
@@ -142,18 +166,28 @@ class Extractor:
         ]
 
 
-def _join(raw: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+def _join(raw: NDArray[np.float32], out: NDArray[np.float32]) -> list[_Response]:
     """Add each face's copies (plain, mirrored) and bring the sum to length 1; unusable features become zeros.
 
     Row by row: reductions and mixed layouts would pass through numpy's own buffers.
     """
     copies = len(raw) // len(out)
+    responses = []
     for index, row in enumerate(out):
-        np.copyto(row, raw[index * copies])
-        for other in raw[index * copies + 1 : (index + 1) * copies]:
+        face = raw[index * copies : (index + 1) * copies]
+        np.copyto(row, face[0])
+        for other in face[1:]:
             np.add(row, other, out=row)
         square = float(np.dot(row, row))
         if math.isfinite(square) and square > 0:
             np.divide(row, np.float32(math.sqrt(square)), out=row)
+            responses.append(_Response(_cosine(face[0], face[-1]), math.sqrt(square) / copies))
         else:
             row.fill(0)
+            responses.append(_Response(0.0, 0.0))
+    return responses
+
+
+def _cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    lengths = math.sqrt(float(np.dot(one, one)) * float(np.dot(other, other)))
+    return float(np.dot(one, other)) / lengths if lengths > 0 else 0.0

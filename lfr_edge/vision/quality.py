@@ -1,12 +1,12 @@
 """How usable one face is for a comparison: to choose a track's best samples and to weigh them.
 
 Nothing here says whether to compare at all (the order's and the engine set's limits do), and nothing says anything
-about the person. Exposure counts lost pixels and sharpness is relative to contrast, both instead of brightness: a
-measure of brightness would rank darker skin lower.
+about the person. Sharpness is relative to contrast, and exposure is reported but not weighed: a measure of brightness
+would rank darker skin lower. Two measures come from the embedder, which has seen more faces than any formula: the
+length of its features and their agreement with the mirrored face's. The extractor adds them.
 
-The constants were chosen on MobileFaceNet scores of genuine pairs, 563 faces of the synthetic street and 900 of LFW (as
-they are, at 40 % of the size, blurred by 2 px): rank correlation of `value` with the score .54 and .33, mean score of
-the fifth with the highest value .870 and .666 against .805 and .603 of all.
+What `value` is made of was chosen by the rank correlation with genuine scores on stills of LFW (as they are, small,
+blurred), clips of signers and the rendered street: docs/recognition.md has the table.
 """
 
 import math
@@ -20,8 +20,9 @@ from lfr_edge.biometrics.retention import WORKSPACE
 from lfr_edge.vision.detection import Detection
 from lfr_edge.vision.geometry import Box, intersection
 
-_SIZE_SETTLES_PX = 10.0  # inter-eye: genuine scores above .45 are .61 at 10 px, .87 at 14, .92 at 24, .93 at 32 (LFW)
+_SIZE_SETTLES_PX = 8.0  # inter-eye: genuine scores above .45 are .61 at 10 px, .87 at 14, .92 at 24, .93 at 32 (LFW)
 _SHARPNESS_SETTLES = 0.1  # Laplacian over contrast: LFW .23, at 40 % of its size .12, blurred by 2 px .07 (medians)
+_SHARPNESS_COUNTS = 0.25  # as a power: the embedder's own measures see most of a blur
 _BLACK, _WHITE = 8, 247  # of 255: darker or brighter holds no detail
 # Where the nose tip lies, in inter-eye distances: so far in front of the eyes, and so far below the middle between
 # eyes and mouth when a face looks straight ahead (median of 300 LFW faces .055; of the rendered ones .063).
@@ -32,7 +33,11 @@ _SQUARE_HALF = 1.5  # of the face around its landmarks, in inter-eye or eye-to-m
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Measures of one aligned face. Angles in degrees from five points: good to about ten degrees, no better."""
+    """Measures of one aligned face. Angles in degrees from five points: good to about ten degrees, no better.
+
+    ISO/IEC 29794-5 knows inter-eye distance, sharpness, exposure and head pose under these names; `value` is its
+    unified quality score.
+    """
 
     inter_eye_px: float  # in the camera picture
     sharpness: float  # fine detail relative to contrast, in [0, 1]; a sharp portrait has 0.9
@@ -41,18 +46,39 @@ class Quality:
     pitch: float  # degrees; + is looking up
     confidence: float  # of the detector
     visible: float  # share of the face that lies inside the picture
+    stability: float = 1.0  # the score with the own mirror image: 0 at the set's threshold, 1 at 1, or if not mirrored
+    magnitude: float = 1.0  # length of the features as they leave the embedder, over that of a typical portrait
 
     @property
     def value(self) -> float:
-        """One number in [0, 1] for choosing and weighing; 0 is useless."""
-        size = 1 - math.exp(-self.inter_eye_px / _SIZE_SETTLES_PX)
-        frontal = max(math.cos(math.radians(self.yaw)), 0.0) * max(math.cos(math.radians(self.pitch)), 0.0)
-        # Squared: what hides a face lowers the detector's confidence, and no other measure here sees it.
-        return size * frontal * self.sharpness * self.exposure * self.visible * self.confidence**2
+        """One number for choosing and weighing: 0 is useless, a portrait has 0.8, the best a little over 1.
+
+        The root makes it about the genuine score to expect of a set with YuNet (docs/recognition.md).
+        """
+        promise = _promise(self.inter_eye_px, (self.yaw, self.pitch), self.confidence, self.visible)
+        detail = math.pow(self.sharpness, _SHARPNESS_COUNTS)
+        return math.sqrt(promise * detail * self.stability * self.magnitude)
+
+
+def promise(detection: Detection, *, width_px: int, height_px: int) -> float:
+    """What can be told in [0, 1] of a face's value before it is aligned and embedded, in a picture of that size."""
+    return _promise(
+        detection.inter_eye_px, _pose(detection), detection.confidence, _visible(detection, width_px, height_px)
+    )
+
+
+def _promise(inter_eye_px: float, pose: tuple[float, float], confidence: float, visible: float) -> float:
+    size = 1 - math.exp(-inter_eye_px / _SIZE_SETTLES_PX)
+    yaw, pitch = (max(math.cos(math.radians(angle)), 0.0) for angle in pose)
+    # Squared: what hides a face lowers the detector's confidence, and no other measure here sees it.
+    return size * yaw * pitch * confidence**2 * visible
 
 
 def measure(detection: Detection, crop: NDArray[np.uint8], *, width_px: int, height_px: int, arena: Arena) -> Quality:
-    """Quality of a detection in a picture of that size, `crop` being its aligned face (h, w, 3), RGB or BGR."""
+    """Quality of a detection in a picture of that size, `crop` being its aligned face (h, w, 3), RGB or BGR.
+
+    Stability and magnitude are left at 1: they need the features.
+    """
     height, width = crop.shape[:2]
     with (
         arena.lease(WORKSPACE, (2, height, width), np.float32) as planes,

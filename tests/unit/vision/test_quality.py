@@ -1,6 +1,7 @@
 """What makes a face better or worse for a comparison."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.vision.detection import Detection
 from lfr_edge.vision.geometry import Box
-from lfr_edge.vision.quality import Quality, measure
+from lfr_edge.vision.quality import Quality, measure, promise
 
 _SIZE = {"width_px": 1280, "height_px": 720}
 
@@ -119,6 +120,38 @@ def test_value_is_in_0_to_1_for_any_face(
 ) -> None:
     quality = measure(Detection(Box(0, 0, 10, 10), landmarks, confidence), crop, **_SIZE, arena=arena)
     assert 0 <= quality.value <= 1
+    promised = promise(Detection(Box(0, 0, 10, 10), landmarks, confidence), **_SIZE)
+    assert quality.value**2 - 1e-9 <= promised <= 1
+
+
+def test_promise_orders_faces_without_their_pixels(template: NDArray[np.float64]) -> None:
+    turned, nodding = _face(template), _face(template)
+    turned.landmarks_px[2, 0] += 14
+    nodding.landmarks_px[2, 1] += 14
+    best = promise(_face(template), **_SIZE)
+    worse = (
+        turned,
+        nodding,
+        _face(template, scale=0.3),
+        _face(template, at=(20, 300)),
+        _face(template, confidence=0.8),
+    )
+    assert all(promise(face, **_SIZE) < best for face in worse)
+    assert best > 0.75
+
+
+def test_an_unstable_or_weak_answer_of_the_embedder_lowers_the_value(
+    template: NDArray[np.float64], arena: Arena
+) -> None:
+    face = measure(_face(template), _texture(2), **_SIZE, arena=arena)
+    unstable, weak = replace(face, stability=0.5), replace(face, magnitude=0.5)
+    assert unstable.value == pytest.approx(weak.value) == pytest.approx(face.value / 2**0.5)
+
+
+def test_light_does_not_change_the_value(template: NDArray[np.float64], arena: Arena) -> None:
+    # Measures of brightness would rank darker skin lower: half of this face is black, and lost.
+    face = measure(_face(template), _texture(2), **_SIZE, arena=arena)
+    assert replace(face, exposure=0.5).value == face.value
 
 
 def test_measuring_puts_no_pixel_on_the_heap(
