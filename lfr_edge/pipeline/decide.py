@@ -12,6 +12,7 @@ of the best impostor stayed about .52 from two faces on, while the worst genuine
 all (YuNet + MobileFaceNet): who is doubtful at first loses nothing by waiting a second.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from lfr_edge.watchlist.references import Candidate
@@ -36,6 +37,11 @@ class Rule:
         """The score that a probe of `faces` fused faces must reach; falls to the threshold."""
         missing = max(RIPE_FACES - faces, 0) / (RIPE_FACES - 1)
         return self.threshold + EARLY_SHARE * (1 - self.threshold) * missing
+
+    def short_of(self, faces: int, score: float) -> float:
+        """How many more faces, all of score 1, would bring `faces` fused faces of `score` to the threshold."""
+        missing = max(self.threshold - score, 0.0) * faces
+        return missing / (1 - self.threshold) if self.threshold < 1 else math.inf
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ the frame.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from lfr_edge.pipeline.evidence import EvidenceSealer, Match
 from lfr_edge.pipeline.extract import Extractor
 from lfr_edge.pipeline.frame_source import Frame
 from lfr_edge.pipeline.tracks import Track
+from lfr_edge.vision import quality
 from lfr_edge.vision.detection import Detection
 from lfr_edge.vision.geometry import Box, encloses
 from lfr_edge.vision.masking import obscure_outside
@@ -31,10 +32,6 @@ from lfr_edge.watchlist.references import Watchlist
 # An embedding costs about a fifth of a detection (two cores, 720p). Four in one step keep a crowd under 100 ms; who is
 # left out comes first in the next step.
 FACES_PER_STEP = 4
-# After its first faces a track gains little from pictures 40 ms apart: they are nearly the same. The pictures count for
-# files that play faster than their time.
-REST_NS = 120_000_000
-REST_PICTURES = 3
 # An inference overwrites only as much of an earlier one as it is large itself: a crowd's faces would stay while one
 # person is in view. So the engines forget what remains this often, whoever is in view.
 FORGET_NS = 1_000_000_000
@@ -65,6 +62,14 @@ class Counts:
     embeddings: int = 0
     matches: int = 0  # of tracks, those that fell into a cool-down included
     alerts: int = 0
+
+
+class _Chosen(NamedTuple):
+    """A face that is worth an embedding."""
+
+    track: Track
+    detection: Detection
+    promise: float  # `vision.quality.promise`
 
 
 class Recogniser:
@@ -135,40 +140,42 @@ class Recogniser:
         ):
             return self._compare(frame, detections, chosen, (features.array, scores.array))
 
-    def _choose(self, frame: Frame, followed: Sequence[tuple[int, Detection]]) -> list[tuple[Track, Detection]]:
+    def _choose(self, frame: Frame, followed: Sequence[tuple[int, Detection]]) -> list[_Chosen]:
         worth = []
+        image, confirmation = frame.image, self._decider.rule.confirmation
         for track_id, detection in followed:
             if detection.inter_eye_px < self._views[frame.camera].minimum_inter_eye_px:
                 continue
             track = self._track(frame.camera, track_id)
-            rested = (
-                frame.captured_ns - track.last_embedded_ns >= REST_NS
-                or frame.sequence - track.last_embedded_sequence >= REST_PICTURES
-            )
-            if not track.settled and (rested or track.faces < self._decider.rule.confirmation):
-                worth.append((track, detection))
-        worth.sort(key=lambda pair: (pair[0].last_embedded_ns, -pair[1].inter_eye_px))
+            if track.settled:
+                continue
+            promise = quality.promise(detection, width_px=image.width_px, height_px=image.height_px)
+            if track.faces < confirmation or track.is_due(frame.captured_ns, frame.sequence, promise):
+                worth.append(_Chosen(track, detection, promise))
+        worth.sort(key=lambda chosen: (chosen.track.last_embedded_ns, -chosen.promise))
         return worth[:FACES_PER_STEP]
 
     def _compare(
         self,
         frame: Frame,
         detections: Sequence[Detection],
-        chosen: Sequence[tuple[Track, Detection]],
+        chosen: Sequence[_Chosen],
         workspace: tuple[NDArray[Any], NDArray[Any]],
     ) -> list[SealedAlert]:
         features, scores = workspace
-        qualities = self._extractor.embed(frame.image, [detection for _, detection in chosen], out=features)
+        qualities = self._extractor.embed(frame.image, [one.detection for one in chosen], out=features)
+        values = [measured.value for measured in qualities]
         self.counts.embeddings += len(chosen)
         alerts = []
-        for (track, detection), quality, row in zip(chosen, qualities, features, strict=True):
+        for (track, detection, promise), value, row in zip(chosen, values, features, strict=True):
             others = [other.box_px for other in detections if other is not detection]
-            track.last_embedded_ns, track.last_embedded_sequence = frame.captured_ns, frame.sequence
-            if quality.value > track.best_quality:
-                track.best_quality = quality.value
+            track.note_embedded(frame.captured_ns, frame.sequence, promise)
+            if value > track.best_quality:
+                track.best_quality = value
                 track.keep_sample(frame.image, detection.box_px, others)
-            track.fuse(row, quality.value)
+            track.fuse(row, value)
             first, runner_up = self._watchlist.search(row, scores=scores)
+            track.rest_while(self._decider.rule.short_of(track.faces, first.score))
             if not self._decider.confirms(track.streak, track.faces, first, runner_up):
                 continue
             track.settled = True

@@ -39,6 +39,7 @@ class Person:
     left: int = 40
     inter_eye_px: float = 30.0
     confidence: float = 0.9  # also the quality here
+    likeness: float = 1.0  # score with the own template
 
 
 class FakeExtractor:
@@ -52,7 +53,7 @@ class FakeExtractor:
         self.embedded: list[list[str]] = []
         self.calls: list[str] = []
         self.fault: Exception | None = None
-        self._who: dict[int, str] = {}
+        self._who: dict[int, Person] = {}
 
     def detect(self, _image: Image) -> list[Detection]:
         found = []
@@ -61,19 +62,20 @@ class FakeExtractor:
             eye = person.left + 5
             points = [[eye, 80], [eye + person.inter_eye_px, 80], [eye + 15, 90], [eye + 5, 100], [eye + 25, 100]]
             found.append(Detection(box, np.array(points, np.float64), person.confidence))
-            self._who[id(found[-1])] = person.who
+            self._who[id(found[-1])] = person
         return found
 
     def embed(self, _image: Image, detections: Sequence[Detection], *, out: NDArray[np.float32]) -> list[Quality]:
         if self.fault is not None:
             raise self.fault
-        names = [self._who[id(detection)] for detection in detections]
-        self.embedded.append(names)
-        for row, name in zip(out, names, strict=True):
+        people = [self._who[id(detection)] for detection in detections]
+        self.embedded.append([person.who for person in people])
+        for row, person in zip(out, people, strict=True):
             row.fill(0)
-            row[LISTED.index(name) if name in LISTED else -1] = 1
-        # A quality whose value is (almost) the detector's confidence.
-        return [Quality(300, 1, 1, 0, 0, detection.confidence**0.5, 1) for detection in detections]
+            row[-1] = (1 - person.likeness**2) ** 0.5
+            row[LISTED.index(person.who) if person.who in LISTED else -1] = person.likeness
+        # A quality whose value is the detector's confidence.
+        return [Quality(300, 1, 1, 0, 0, detection.confidence, 1) for detection in detections]
 
     def prepare(self, most_faces: int) -> None:
         """Nothing to prepare."""

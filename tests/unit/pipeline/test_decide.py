@@ -1,5 +1,6 @@
 """When a comparison becomes a match."""
 
+import math
 from datetime import date
 
 import pytest
@@ -59,6 +60,14 @@ def test_a_doubtful_match_waits_until_it_is_ripe() -> None:
     confirmed = [decider.confirms(Streak(), faces, candidate("a", 0.51), None) for faces in range(1, RIPE_FACES + 1)]
     assert confirmed == [False] * (RIPE_FACES - 1) + [True]
     assert decider.confirms(Streak(), 1, candidate("a", 0.6), None)
+
+
+def test_short_of_a_match_is_how_many_perfect_faces_would_lift_the_mean_to_the_threshold() -> None:
+    for faces, score in ((1, 0.1), (4, 0.45), (20, -0.3)):
+        missing = RULE.short_of(faces, score)
+        assert (faces * score + missing * 1.0) / (faces + missing) == pytest.approx(RULE.threshold)
+    assert RULE.short_of(9, 0.5) == RULE.short_of(9, 0.8) == 0
+    assert Rule(1.0, 0.0, 1, 0).short_of(1, 0.9) == math.inf
 
 
 def test_a_runner_up_within_the_margin_is_no_match() -> None:

@@ -1,12 +1,14 @@
 """What is remembered of one person in view, and that it goes."""
 
+import math
+
 import numpy as np
 import pytest
 
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.biometrics.image import Image
 from lfr_edge.biometrics.retention import FRAME, TRACK
-from lfr_edge.pipeline.tracks import Track
+from lfr_edge.pipeline.tracks import LONGEST_REST, REST_NS, REST_PICTURES, Track
 from lfr_edge.vision.geometry import Box
 from lfr_edge.vision.masking import GREY
 
@@ -28,8 +30,8 @@ def test_the_probe_is_the_weighted_mean_of_the_faces(arena: Arena) -> None:
     first, second = unit(1, 0, 0), unit(0, 1, 0)
     track.fuse(first, 0.9)
     assert first == pytest.approx([1, 0, 0])
-    track.fuse(second, 0.3)
-    assert second == pytest.approx(unit(0.9, 0.3, 0))
+    track.fuse(second, 0.8)
+    assert second == pytest.approx(unit(0.9**8, 0.8**8, 0))
     assert track.faces == 2
 
 
@@ -45,6 +47,26 @@ def test_faces_of_no_quality_alone_make_no_probe_and_no_error(arena: Arena) -> N
     track, useless = Track(3, arena), unit(1, 2, 3)
     track.fuse(useless, 0.0)
     assert not useless.any()
+
+
+def test_the_next_face_is_due_when_as_long_has_passed_as_is_missing_to_a_match(arena: Arena) -> None:
+    track = Track(3, arena)
+    for short_of, rest in ((0.0, 1), (0.5, 1), (2.0, 2), (5.5, 5.5), (50.0, LONGEST_REST), (math.inf, LONGEST_REST)):
+        track.note_embedded(10**9, 100, 0.5)
+        track.rest_while(short_of)
+        assert not track.is_due(10**9 + round(rest * REST_NS) - 1, 101, 0.5)
+        assert track.is_due(10**9 + round(rest * REST_NS), 101, 0.5)
+        assert not track.is_due(10**9, 100 + math.ceil(rest * REST_PICTURES) - 1, 0.5)
+        assert track.is_due(10**9, 100 + math.ceil(rest * REST_PICTURES), 0.5)
+
+
+def test_a_face_clearly_better_than_the_best_so_far_is_due_at_once(arena: Arena) -> None:
+    track = Track(3, arena)
+    for promise in (0.5, 0.8, 0.4):  # the latest is not the best
+        track.note_embedded(10**9, 100, promise)
+    track.rest_while(5.0)
+    assert not track.is_due(10**9, 101, 0.83)
+    assert track.is_due(10**9, 101, 0.85)
 
 
 @pytest.mark.parametrize(
