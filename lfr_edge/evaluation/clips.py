@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, median
 from typing import Annotated
 
 import numpy as np
@@ -21,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
 from lfr_edge.evaluation.faces import Face, FaceReader, Features, most_confident, watchlist_of
 from lfr_edge.evaluation.passes import SeenAlert
-from lfr_edge.evaluation.playing import Recorder, pictures, play
+from lfr_edge.evaluation.playing import Effort, Recorder, pictures, play
 from lfr_edge.evaluation.truth import Film
 from lfr_edge.evaluation.variants import Variant
 from lfr_edge.pipeline.extract import Extractor
@@ -68,6 +69,7 @@ class Showing:
     person: str
     listed_from: str | None  # his clip that his template is from; None: he is not on the list
     alerts: tuple[SeenAlert, ...]
+    effort: Effort
 
     @property
     def found(self) -> bool:
@@ -93,6 +95,9 @@ class ClipMeasures:
     strangers: int
     false_alerts: int  # of all showings
     repeated: int
+    decided_after_median_s: float | None  # from the clip's beginning, of the found
+    embeddings_per_pass: float
+    milliseconds_per_picture: float  # see `Effort`
     showings: tuple[Showing, ...]
 
 
@@ -126,8 +131,8 @@ def measure_clips(clips: Clips, extractor: Extractor, variant: Variant) -> ClipM
     def show(person: str, clip: str, turn: int) -> Showing:
         enrolled_from = _list_for(clips.people, clip, turn)
         enrolled = {who: templates[name].features for who, name in enrolled_from.items()}
-        alerts = _alerts(clips.film(clip), person, enrolled, extractor, variant)
-        return Showing(clip, person, enrolled_from.get(person), alerts)
+        alerts, effort = _alerts(clips.film(clip), person, enrolled, extractor, variant)
+        return Showing(clip, person, enrolled_from.get(person), alerts, effort)
 
     showings = tuple(
         show(person, clip, turn)
@@ -135,16 +140,20 @@ def measure_clips(clips: Clips, extractor: Extractor, variant: Variant) -> ClipM
         for clip in names
         for turn in range(max(len(names) - 1, 1))
     )
+    found = [showing for showing in showings if showing.listed_from is not None and showing.found]
     return ClipMeasures(
         threshold=extractor.engine_set.threshold,
         genuine=_summary(genuine),
         impostor=_summary(impostor),
         equal_error_rate=equal_error_rate(genuine, impostor),
         listed=sum(showing.listed_from is not None for showing in showings),
-        found=sum(showing.found for showing in showings if showing.listed_from is not None),
+        found=len(found),
         strangers=sum(showing.listed_from is None for showing in showings),
         false_alerts=sum(showing.false_alerts for showing in showings),
         repeated=sum(max(len(showing.alerts) - showing.false_alerts - 1, 0) for showing in showings),
+        decided_after_median_s=median(showing.alerts[0].picture for showing in found) / clips.fps if found else None,
+        embeddings_per_pass=fmean(showing.effort.embeddings for showing in showings),
+        milliseconds_per_picture=fmean(showing.effort.milliseconds_per_picture for showing in showings),
         showings=showings,
     )
 
@@ -196,14 +205,14 @@ def _list_for(people: Mapping[str, Sequence[str]], clip: str, turn: int) -> dict
 
 def _alerts(
     film: Film, person: str, enrolled: Mapping[str, Features], extractor: Extractor, variant: Variant
-) -> tuple[SeenAlert, ...]:
+) -> tuple[tuple[SeenAlert, ...], Effort]:
     watchlist = watchlist_of(list(enrolled.values()), extractor, list(enrolled), lowered=variant.lowered)
     recorder = Recorder(lambda *_: person)
     try:
-        play(film, extractor, watchlist, variant, recorder)
+        effort = play(film, extractor, watchlist, variant, recorder)
     finally:
         watchlist.wipe()
-    return tuple(recorder.alerts)
+    return tuple(recorder.alerts), effort
 
 
 def _summary(scores: NDArray[np.float64]) -> ScoreSummary:

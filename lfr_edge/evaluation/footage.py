@@ -13,7 +13,7 @@ from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
 from lfr_edge.evaluation.faces import Face, FaceReader, watchlist_of
 from lfr_edge.evaluation.pairing import pair
 from lfr_edge.evaluation.passes import Pass, PassMeasures, SeenAlert, measure_passes, passes_of
-from lfr_edge.evaluation.playing import Recorder, pictures, play, shown_in
+from lfr_edge.evaluation.playing import Effort, Recorder, pictures, play, shown_in
 from lfr_edge.evaluation.tracks import TrackMeasures, measure_tracker
 from lfr_edge.evaluation.truth import USABLE_VISIBLE, GroundTruth
 from lfr_edge.evaluation.variants import Variant
@@ -56,7 +56,8 @@ class FootageMeasures:
     totals: PassMeasures
     passes: tuple[Pass, ...]
     alerts: tuple[SeenAlert, ...]
-    milliseconds_per_picture: float  # the median step of this run: information, not a benchmark
+    embeddings_per_pass: float
+    milliseconds_per_picture: float  # see `Effort`
 
 
 def photos_in(folders: Sequence[Path]) -> dict[str, Path]:
@@ -87,7 +88,7 @@ def measure_footage(
     faces = {person: reader.read(path) for person, path in photos.items()}
     enrolled = {person: face for person, face in faces.items() if face is not None}
     detections = detect(truth, extractor)
-    alerts, step_ms = _recognise(truth, enrolled, extractor, variant)
+    alerts, effort = _recognise(truth, enrolled, extractor, variant)
     passes = passes_of(truth, set(photos), alerts)
     return FootageMeasures(
         list_size=len(enrolled),
@@ -98,7 +99,8 @@ def measure_footage(
         totals=measure_passes(truth, passes, alerts),
         passes=tuple(passes),
         alerts=tuple(alerts),
-        milliseconds_per_picture=step_ms,
+        embeddings_per_pass=effort.embeddings / len(passes),
+        milliseconds_per_picture=effort.milliseconds_per_picture,
     )
 
 
@@ -140,7 +142,7 @@ def _between(distances_px: Sequence[float], low: float, high: float) -> int:
 
 def _recognise(
     truth: GroundTruth, enrolled: dict[str, Face], extractor: Extractor, variant: Variant
-) -> tuple[list[SeenAlert], float]:
+) -> tuple[list[SeenAlert], Effort]:
     if not enrolled:
         raise UntrustedInputError(
             Reason.SAMPLE_UNUSABLE, "no face was found in any photo", fix="give photos that show faces from the front"
@@ -150,7 +152,7 @@ def _recognise(
     )
     recorder = Recorder(lambda frame, context: shown_in(context, frame, truth.pictures[frame.sequence]))
     try:
-        step_ms = play(truth.film, extractor, watchlist, variant, recorder)
+        effort = play(truth.film, extractor, watchlist, variant, recorder)
     finally:
         watchlist.wipe()
-    return recorder.alerts, step_ms
+    return recorder.alerts, effort

@@ -6,7 +6,7 @@ Alerts are recorded instead of sealed: no keys, no bus, no pictures kept.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from statistics import median
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -55,8 +55,22 @@ class Recorder:
         return SealedAlert(uuid7(), match.captured_at, "evaluation", "evaluation", "evaluation", b"")
 
 
-def play(film: Film, extractor: Extractor, watchlist: Watchlist, variant: Variant, recorder: Recorder) -> float:
-    """Show the whole clip to a recogniser with the engine set's own threshold. Returns the median step in ms."""
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What recognising took. Counts are exact; times are information, no benchmark: the machine may be shared."""
+
+    pictures: int
+    embeddings: int
+    milliseconds: float  # of all steps
+
+    @property
+    def milliseconds_per_picture(self) -> float:
+        """The mean: a median does not see what happens in few pictures, as embeddings do."""
+        return self.milliseconds / self.pictures
+
+
+def play(film: Film, extractor: Extractor, watchlist: Watchlist, variant: Variant, recorder: Recorder) -> Effort:
+    """Show the whole clip to a recogniser with the engine set's own threshold."""
     rule = variant.rule(Rule(extractor.engine_set.threshold, _MARGIN, _CONFIRMATION, _COOLDOWN_S))
     recogniser = variant.recogniser(extractor, watchlist, Decider(rule), recorder, {_CAMERA: View()})
     steps_ms = []
@@ -68,7 +82,7 @@ def play(film: Film, extractor: Extractor, watchlist: Watchlist, variant: Varian
             steps_ms.append((time.perf_counter() - started) * 1e3)
             ended_ns = frame.captured_ns
     recogniser.idle(ended_ns + round(_AFTERWARDS_S * 1e9))  # wipes every track; `close` would end the engines too
-    return median(steps_ms)
+    return Effort(len(steps_ms), recogniser.counts.embeddings, sum(steps_ms))
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def footage_table(data: str, rows: Sequence[tuple[Evaluated, FootageMeasures]]) 
                 if recall.faces
             ),
             ("detector", f"{measured.detection.false_detections} false detections"),
-            ("cost", f"{measured.milliseconds_per_picture:.0f} ms/picture"),
+            ("cost", _cost(measured)),
         ]
         _add_block(table, about, lines)
     return table
@@ -65,10 +65,12 @@ def clips_table(data: str, rows: Sequence[tuple[Evaluated, ClipMeasures]]) -> Ta
     for evaluated, measured in rows:
         lines = [
             ("passes", f"{measured.found} of {measured.listed} recognised, {measured.repeated} repeated"),
+            ("", f"decided after {_median(measured.decided_after_median_s)} (median)"),
             ("false alerts", f"{measured.false_alerts} in {len(measured.showings)} passes"),
             ("genuine scores", _scores(measured.genuine)),
             ("impostor scores", _scores(measured.impostor)),
             ("equal error rate", f"{100 * measured.equal_error_rate:.1f} % of single faces"),
+            ("cost", _cost(measured)),
         ]
         _add_block(table, (evaluated.title, f"T {measured.threshold:g}"), lines)
     return table
@@ -88,6 +90,15 @@ def _per_cent(estimate: Estimate) -> str:
 def _scores(summary: ScoreSummary) -> str:
     between = f"5 to 95 %: {summary.percentile_5:.2f} to {summary.percentile_95:.2f}"
     return f"mean {summary.mean:.2f}, {between}, all: {summary.lowest:.2f} to {summary.highest:.2f}"
+
+
+def _cost(measured: FootageMeasures | ClipMeasures) -> str:
+    each = f"{measured.embeddings_per_pass:.1f} embeddings/pass"
+    return f"{each}, {measured.milliseconds_per_picture:.1f} ms/picture"
+
+
+def _median(time_s: float | None) -> str:
+    return "no time" if time_s is None else f"{time_s:.2f} s"
 
 
 def _seconds(times_s: Sequence[float]) -> str:

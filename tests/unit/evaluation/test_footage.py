@@ -1,21 +1,25 @@
 """Footage through the real recogniser: coloured squares walk by, and what is counted is what happened."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image as Pillow
 from support.clips import write_pictures
 from support.square_faces import SIDE_PX, FakeExtractor, picture
 
+from lfr_edge.biometrics.arena import Arena
 from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
 from lfr_edge.evaluation.clips import Clips, measure_clips, read_clips
 from lfr_edge.evaluation.footage import FootageMeasures, measure_footage, photos_in
 from lfr_edge.evaluation.truth import read_ground_truth
-from lfr_edge.evaluation.variants import AS_SHIPPED, OF_FOOTAGE
+from lfr_edge.evaluation.variants import AS_SHIPPED, OF_FOOTAGE, Variant
+from lfr_edge.pipeline.decide import Rule
+from lfr_edge.pipeline.tracks import Track
 
 FPS = 10
 ANN, BOB, CAT = 1, 2, 3
@@ -50,7 +54,7 @@ def street(tmp_path: Path) -> Path:
 def measured(street: Path, extractor: FakeExtractor) -> Callable[..., FootageMeasures]:
     def measure(variant: Any = AS_SHIPPED, **photos: Faces) -> FootageMeasures:
         folder = street / "photos"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         for person, faces in photos.items():
             Pillow.fromarray(picture(*faces)).save(folder / f"{person}.png")
         return measure_footage(read_ground_truth(street), photos_in([folder]), extractor, variant)
@@ -79,6 +83,59 @@ def test_an_alert_about_a_look_alike_is_false(measured: Callable[..., FootageMea
 def test_a_rule_that_asks_for_more_faces_decides_later(measured: Callable[..., FootageMeasures]) -> None:
     (later,) = (variant for variant in OF_FOOTAGE if variant.name == "confirmation 4")
     assert measured(later, ann=[(1, ANN, 0)]).totals.decided_after_s == (0.4,)
+
+
+def variant_of(name: str) -> Variant:
+    (variant,) = (variant for variant in OF_FOOTAGE if variant.name == name)
+    return variant
+
+
+def test_each_way_to_choose_faces_has_its_cost(measured: Callable[..., FootageMeasures]) -> None:
+    # Ann alerts with her second face. Bob, a stranger, is followed in 19 pictures, 100 ms apart.
+    assert measured(ann=[(1, ANN, 0)]).embeddings_per_pass == (2 + 5) / 2
+    assert measured(variant_of("a face every 120 ms embedded")).embeddings_per_pass == (2 + 10) / 2
+    assert measured(variant_of("every face embedded")).embeddings_per_pass == (2 + 19) / 2
+
+
+@pytest.fixture
+def track_of(arena: Arena) -> Iterator[Callable[[str], Track]]:
+    tracks = []
+
+    def make(variant: str) -> Track:
+        kind = variant_of(variant).recogniser.track_type  # type: ignore[attr-defined]
+        tracks.append(kind(2, arena))
+        return tracks[-1]
+
+    yield make
+    for track in tracks:
+        track.release()
+
+
+@pytest.mark.parametrize(
+    ("variant", "probes"),
+    [
+        ("unweighted fusion", [[1, 0], [0.5**0.5, 0.5**0.5], [0.2**0.5, 0.8**0.5]]),
+        ("no fusion: the best face alone", [[1, 0], [0, 1], [0, 1]]),
+    ],
+)
+def test_other_fusions_are_what_their_names_say(
+    track_of: Callable[[str], Track], variant: str, probes: list[list[float]]
+) -> None:
+    track = track_of(variant)
+    faces = ([1, 0], 0.5), ([0, 1], 0.9), ([0, 1], 0.7)
+    for number, ((face, quality), probe) in enumerate(zip(faces, probes, strict=True), 1):
+        features = np.array(face, np.float32)
+        track.best_quality = max(track.best_quality, quality)
+        track.fuse(features, quality)
+        assert features == pytest.approx(probe, abs=1e-6)
+        assert track.faces == number
+
+
+def test_without_the_early_rule_few_faces_need_no_more_than_many() -> None:
+    rule = Rule(threshold=0.5, margin=0.1, confirmation=3, cooldown_s=7)
+    changed = variant_of("few faces need no more than many").rule(rule)
+    assert {changed.required(faces) for faces in range(1, 20)} == {0.5}
+    assert (changed.threshold, changed.margin, changed.confirmation, changed.cooldown_s) == (0.5, 0.1, 3, 7)
 
 
 def test_recall_counts_by_inter_eye_distance(measured: Callable[..., FootageMeasures]) -> None:
