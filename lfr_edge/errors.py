@@ -15,6 +15,7 @@ class Reason(Enum):
     FILE_MALFORMED = "file-malformed"
     FILE_EXISTS = "file-exists"
     FILE_UNWRITABLE = "file-unwritable"
+    FILE_IN_USE = "file-in-use"
     VALUE_INVALID = "value-invalid"
     DEPENDENCY_MISSING = "dependency-missing"
     # outside data that we do not believe

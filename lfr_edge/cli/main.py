@@ -22,6 +22,7 @@ _COMMANDS = {
     "evaluate": ("lfr_edge.cli.evaluate", "measure how well engine sets recognise"),
     "office": ("lfr_edge.cli.office", "watchlist office: keygen, enrol, seal"),
     "control-room": ("lfr_edge.cli.control_room", "control room: watch alerts"),
+    "audit": ("lfr_edge.cli.audit", "auditors: verify, read and prove logs"),
 }
 
 

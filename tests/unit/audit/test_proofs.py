@@ -1,0 +1,106 @@
+"""Proofs for whoever is not shown the log."""
+
+import base64
+from pathlib import Path
+
+import pytest
+from support.audit_events import EXAMPLES, signer, write_log
+
+from lfr_edge.audit.checkpoint import open_checkpoint
+from lfr_edge.audit.merkle import is_consistent
+from lfr_edge.audit.proofs import check_inclusion, prove_consistency, prove_inclusion
+from lfr_edge.audit.reader import verify_log
+from lfr_edge.crypto.signing import SigningKey
+from lfr_edge.errors import ConfigError, LfrEdgeError, Reason, UntrustedInputError
+
+KEY = SigningKey.generate()
+SIGNER = signer(KEY)
+SIZE = len(EXAMPLES) - 1
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("log") / "van.log"
+    write_log(path, SIGNER)
+    return path
+
+
+def reason(proof: bytes, key: SigningKey = KEY) -> Reason:
+    with pytest.raises(UntrustedInputError) as refused:
+        check_inclusion(proof, key.public)
+    return refused.value.reason
+
+
+def test_every_entry_can_be_proved(path: Path) -> None:
+    for index, event in enumerate(EXAMPLES[2:], 1):
+        proved = check_inclusion(prove_inclusion(path, KEY.public, index), KEY.public)
+        assert (proved.entry.index, proved.entry.event) == (index, event)
+        assert (proved.checkpoint.origin, proved.checkpoint.size) == (SIGNER.name, SIZE)
+
+
+def test_a_proof_is_a_tlog_proof(path: Path) -> None:
+    proof = prove_inclusion(path, KEY.public, 2)
+    head, _, note = proof.partition(b"\n\n")
+    first, extra, index, *nodes = head.decode().split("\n")
+    assert (first, index) == ("c2sp.org/tlog-proof@v1", "index 2")
+    assert base64.b64decode(extra.removeprefix("extra ")).startswith(b'{"at":')
+    assert [len(base64.b64decode(node)) for node in nodes] == [32] * 6
+    assert note == verify_log(path, KEY.public).note
+
+
+def test_no_changed_byte_of_a_proof_proves_anything_else(path: Path) -> None:
+    proof = prove_inclusion(path, KEY.public, 5)
+    for place in range(len(proof)):
+        reason(proof[:place] + bytes([proof[place] ^ 1]) + proof[place + 1 :])
+        reason(proof[:place])
+
+
+def test_a_forged_entry_is_not_proved(path: Path) -> None:
+    proof = prove_inclusion(path, KEY.public, 5)
+    _, extra, *_ = proof.split(b"\n")
+    entry = base64.b64decode(extra.removeprefix(b"extra "))
+    for forged in (entry.replace(b"Supt A", b"Supt B"), b"{}", entry + b" "):
+        assert forged != entry
+        wrong = proof.replace(extra, b"extra " + base64.b64encode(forged))
+        assert reason(wrong) in {Reason.DIGEST_MISMATCH, Reason.MALFORMED}
+
+
+def test_a_proof_is_of_one_log(path: Path) -> None:
+    assert reason(prove_inclusion(path, KEY.public, 5), SigningKey.generate()) is Reason.SIGNER_UNKNOWN
+
+
+@pytest.mark.parametrize("proof", [b"", b"c2sp.org/tlog-proof@v1\n", b"x" * 1_000_000])
+def test_what_is_no_proof_is_refused(proof: bytes) -> None:
+    assert reason(proof) is Reason.MALFORMED
+
+
+@pytest.mark.parametrize("index", [-1, SIZE, 1 << 70])
+def test_an_entry_that_is_not_there_is_one_clear_error(path: Path, index: int) -> None:
+    with pytest.raises(ConfigError, match=f"0 to {SIZE - 1}"):
+        prove_inclusion(path, KEY.public, index)
+
+
+def test_a_changed_log_proves_nothing(path: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "changed.log"
+    changed.write_bytes(path.read_bytes().replace(b"registry", b"package_"))
+    for prove in (prove_inclusion, prove_consistency):
+        with pytest.raises(LfrEdgeError):
+            prove(changed, KEY.public, 3)
+
+
+def test_the_log_goes_on_from_each_of_its_checkpoints(path: Path) -> None:
+    lines = path.read_text("utf-8").splitlines()[1::2]
+    notes = [line.encode().decode("unicode_escape").encode("latin-1") for line in lines]
+    checkpoints = [open_checkpoint(note[15:-2], SIGNER.verifier) for note in notes]
+    last = checkpoints[-1]
+    for old in checkpoints:
+        proof = prove_consistency(path, KEY.public, old.size)
+        assert is_consistent((old.size, old.root), (last.size, last.root), proof)
+        other = checkpoints[old.size % SIZE]
+        assert not is_consistent((old.size, other.root), (last.size, last.root), proof)
+
+
+@pytest.mark.parametrize("size", [0, SIZE + 1])
+def test_a_size_that_never_was_is_one_clear_error(path: Path, size: int) -> None:
+    with pytest.raises(ConfigError, match="never had"):
+        prove_consistency(path, KEY.public, size)

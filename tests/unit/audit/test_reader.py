@@ -1,0 +1,264 @@
+"""Whoever changes a log is found: every entry, every byte, with and without an older checkpoint."""
+
+import json
+import tracemalloc
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support.audit_events import EXAMPLES, START, VAN, signer, write_log
+
+from lfr_edge.audit.checkpoint import Checkpoint, claimed_origin, open_checkpoint
+from lfr_edge.audit.entries import Entry
+from lfr_edge.audit.events import Stopped
+from lfr_edge.audit.log import AuditLog
+from lfr_edge.audit.merkle import CompactTree, leaf_hash
+from lfr_edge.audit.reader import checkpoint_line, unverified_entries, verify_log
+from lfr_edge.clock import ManualClock
+from lfr_edge.crypto.signing import SigningKey
+from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
+
+KEY = SigningKey.generate()
+PUBLIC = KEY.public
+SIGNER = signer(KEY)
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A log with an entry of every kind, one append each."""
+    path = tmp_path_factory.mktemp("log") / "van.log"
+    write_log(path, SIGNER)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "van.log"
+
+
+def problem(path: Path, content: bytes, checkpoints: tuple[bytes, ...] = ()) -> UntrustedInputError:
+    path.write_bytes(content)
+    with pytest.raises(UntrustedInputError) as found:
+        verify_log(path, PUBLIC, checkpoints)
+    return found.value
+
+
+def groups(log: bytes) -> list[tuple[bytes, bytes]]:
+    """Entry line and checkpoint line of each append."""
+    lines = log.splitlines(keepends=True)
+    return list(zip(lines[::2], lines[1::2], strict=True))
+
+
+def joined(parts: list[tuple[bytes, bytes]]) -> bytes:
+    return b"".join(line for part in parts for line in part)
+
+
+def note_of(line: bytes) -> bytes:
+    return str(json.loads(line)["checkpoint"]).encode()
+
+
+def renumbered(line: bytes, index: int) -> bytes:
+    return Entry.from_canonical(line[:-1]).model_copy(update={"index": index}).to_canonical() + b"\n"
+
+
+def test_an_untouched_log_verifies(path: Path, log: bytes) -> None:
+    path.write_bytes(log)
+    verified = verify_log(path, PUBLIC)
+    assert (verified.origin, verified.entries) == ("lfr-edge/example/van-1", len(EXAMPLES) - 1)
+    assert (verified.first.event.kind, verified.last.index) == ("log-created", len(EXAMPLES) - 2)
+    assert verified.note == note_of(log.splitlines()[-1])
+    assert verified.times_back == 0
+
+
+def test_every_changed_entry_is_found(path: Path, log: bytes) -> None:
+    parts = groups(log)
+    for place, (line, checkpoint) in enumerate(parts):
+        entry = Entry.from_canonical(line[:-1])
+        other = entry.model_copy(update={"at": entry.at + timedelta(seconds=1)}).to_canonical() + b"\n"
+        found = problem(path, joined([*parts[:place], (other, checkpoint), *parts[place + 1 :]]))
+        assert found.reason is Reason.DIGEST_MISMATCH
+        assert f"after {place + 1} entries" in found.message
+
+
+def test_every_dropped_entry_is_found(path: Path, log: bytes) -> None:
+    parts = groups(log)
+    for place in range(len(parts) - 1):
+        problem(path, joined([*parts[:place], *parts[place + 1 :]]))
+        problem(path, joined([*parts[:place], (b"", parts[place][1]), *parts[place + 1 :]]))
+        shifted = [(renumbered(line, place + n), note) for n, (line, note) in enumerate(parts[place + 1 :])]
+        problem(path, joined([*parts[:place], *shifted]))
+
+
+def test_every_reordered_pair_is_found(path: Path, log: bytes) -> None:
+    parts = groups(log)
+    for place in range(len(parts) - 1):
+        (one, first), (two, second) = parts[place : place + 2]
+        problem(path, joined([*parts[:place], (two, second), (one, first), *parts[place + 2 :]]))
+        swapped = [(renumbered(two, place), first), (renumbered(one, place + 1), second)]
+        problem(path, joined([*parts[:place], *swapped, *parts[place + 2 :]]))
+
+
+def test_an_entry_inserted_anywhere_is_found(path: Path, log: bytes) -> None:
+    parts = groups(log)
+    for place in range(len(parts) + 1):
+        forged = Entry(at=START, event=Stopped(**VAN), index=place).to_canonical() + b"\n"
+        problem(path, joined([*parts[:place], (forged, b""), *parts[place:]]))
+        shifted = [(renumbered(line, place + n), note) for n, (line, note) in enumerate(parts[place:], 1)]
+        problem(path, joined([*parts[:place], (forged, b""), *shifted]))
+
+
+def test_what_somebody_elses_key_signed_is_found(path: Path, log: bytes) -> None:
+    parts = groups(log)
+    thief = signer(SigningKey.generate())
+    tree = CompactTree()
+    for place, (line, _) in enumerate(parts):
+        tree.append(leaf_hash(line[:-1]))
+        forged = checkpoint_line(Checkpoint(thief.name, tree.size, tree.root()).sign(thief))
+        found = problem(path, joined([*parts[:place], (line, forged), *parts[place + 1 :]]))
+        assert found.reason is Reason.SIGNER_UNKNOWN
+
+
+def test_a_checkpoint_of_another_time_is_found(path: Path, log: bytes) -> None:
+    parts = groups(log)
+    for place in range(1, len(parts)):
+        stale = [*parts[:place], (parts[place][0], parts[place - 1][1]), *parts[place + 1 :]]
+        assert "dropped or inserted" in problem(path, joined(stale)).message
+
+
+def changed_bytes(content: bytes) -> Iterator[bytes]:
+    """Each byte changed a little; each seventh also to what has a meaning in the format."""
+    for place, byte in enumerate(content):
+        for other in {byte ^ 1, *((0x00, 0x0A, 0x22, 0x5C, 0xFF) if place % 7 == 0 else ())} - {byte}:
+            yield content[:place] + bytes([other]) + content[place + 1 :]
+
+
+def test_every_changed_byte_is_found(path: Path, log: bytes) -> None:
+    short = joined(groups(log)[:3])
+    checked = 0
+    for changed in changed_bytes(short):
+        problem(path, changed)
+        checked += 1
+    assert checked > len(short)
+
+
+def test_every_dropped_or_added_byte_is_found(path: Path, log: bytes) -> None:
+    short = joined(groups(log)[:2])
+    for place in range(len(short)):
+        without = short[:place] + short[place + 1 :]
+        if without != short:
+            problem(path, without)
+        problem(path, short[:place] + b"x" + short[place:])
+    for added in (b" ", b"\n", b"\r\n", b"{}\n", b"\x00"):
+        assert problem(path, short + added).reason is Reason.TRUNCATED
+
+
+def test_a_cut_end_shows_against_every_later_checkpoint_and_against_none_before(path: Path, log: bytes) -> None:
+    parts = groups(log)
+    notes = [note_of(checkpoint) for _, checkpoint in parts]
+    for kept in range(1, len(parts), 4):
+        cut = joined(parts[:kept])
+        path.write_bytes(cut)
+        assert verify_log(path, PUBLIC, notes[:kept]).entries == kept  # nobody can tell without a witness
+        for later in notes[kept:]:
+            found = problem(path, cut, (later,))
+            assert "missing at the end" in found.message
+
+
+def test_a_log_written_anew_by_its_own_key_shows_against_an_older_checkpoint(path: Path, log: bytes) -> None:
+    old = note_of(groups(log)[4][1])
+    rewritten = path.with_name("again.log")
+    write_log(rewritten, SIGNER, [Stopped(**VAN)] * 10)
+    found = problem(path, rewritten.read_bytes(), (old,))
+    assert "the first 5 entries are not those" in found.message
+
+
+def test_a_checkpoint_of_another_log_is_refused(path: Path, log: bytes) -> None:
+    other = path.with_name("other.log")
+    write_log(other, signer(KEY, "van-2"), [])
+    assert "van-2" in problem(path, log, (note_of(other.read_bytes().splitlines()[-1]),)).message
+
+
+def test_a_checkpoint_that_is_none_is_refused(path: Path, log: bytes) -> None:
+    for note, reason in [
+        (b"", Reason.MALFORMED),
+        (b"x\n1\n", Reason.MALFORMED),
+        (SIGNER.sign(f"{SIGNER.name}\n1\n"), Reason.MALFORMED),
+        (SIGNER.sign(f"{SIGNER.name}\n01\n{'A' * 43}=\n"), Reason.MALFORMED),
+        (SIGNER.sign(f"{SIGNER.name}\n1\n{'A' * 42}B=\n"), Reason.MALFORMED),
+        (SIGNER.sign(f"{SIGNER.name}\n1\n{'A' * 43}=\n\nx\n"), Reason.MALFORMED),
+        (signer().sign(f"{SIGNER.name}\n1\n{'A' * 43}=\n"), Reason.SIGNER_UNKNOWN),
+    ]:
+        assert problem(path, log, (note,)).reason is reason
+
+
+def test_extension_lines_of_a_checkpoint_are_ignored() -> None:
+    note = SIGNER.sign(f"{SIGNER.name}\n0\n{'A' * 43}=\nfrom a later version\n")
+    assert open_checkpoint(note, SIGNER.verifier) == Checkpoint(SIGNER.name, 0, bytes(32))
+
+
+def test_a_checkpoint_under_another_name_than_its_origin_is_refused() -> None:
+    note = SIGNER.sign(f"lfr-edge/example/van-2\n0\n{'A' * 43}=\n")
+    with pytest.raises(UntrustedInputError) as refused:
+        open_checkpoint(note, SIGNER.verifier)
+    assert refused.value.reason is Reason.OUTER_INNER_DIFFER
+
+
+@pytest.mark.parametrize("note", [b"", b"no newline", b"two words\n", b"\x1b[31m\n", b"a+b\n", b"\n", "é\n".encode()])
+def test_a_name_that_is_none_is_not_repeated(note: bytes) -> None:
+    assert claimed_origin(note) == "unknown"
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"hello\n", b"\x00" * 100, b'{"checkpoint":"x"}\n', b"x" * 200_000])
+def test_what_is_no_log_is_refused(path: Path, content: bytes) -> None:
+    assert problem(path, content).reason is Reason.MALFORMED
+
+
+@pytest.mark.parametrize(
+    "line", [b"[]", b"1", b'{"checkpoint":1}', b'{"checkpoint":"\\ud800"}', b'{"checkpoint":' + b"[" * 30_000]
+)
+def test_a_checkpoint_line_that_is_none_is_refused(path: Path, log: bytes, line: bytes) -> None:
+    problem(path, log + line + b"\n")
+
+
+def test_a_log_that_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(ConfigError) as refused:
+            verify_log(path, PUBLIC)
+        assert refused.value.reason is Reason.FILE_MISSING
+
+
+def test_a_clock_that_was_set_back_is_counted(path: Path) -> None:
+    clock = ManualClock(START)
+    written = AuditLog.open(path, SIGNER, clock)
+    for seconds in (10, -60, 10, -1):
+        clock.advance(seconds)
+        written.append(Stopped(**VAN))
+    written.close()
+    assert verify_log(path, PUBLIC).times_back == 2
+
+
+def test_reading_without_the_key_stops_at_the_first_bad_line(path: Path, log: bytes) -> None:
+    path.write_bytes(log)
+    with path.open("rb") as file:
+        assert len(list(unverified_entries(file))) == len(EXAMPLES) - 1
+    path.write_bytes(log.replace(b'"kind":"started"', b'"kind":"altered"'))
+    read = []
+    with path.open("rb") as file, pytest.raises(UntrustedInputError, match="line 3"):
+        read.extend(entry.index for entry in unverified_entries(file))
+
+
+def test_verifying_a_longer_log_takes_no_more_memory(path: Path) -> None:
+    written = AuditLog.open(path, SIGNER, ManualClock(START))
+    peaks = []
+    for _ in range(2):
+        for _ in range(6):
+            written.append(*[Stopped(**VAN)] * 100)
+        verify_log(path, PUBLIC)  # whatever is made once is made now
+        tracemalloc.start()
+        verify_log(path, PUBLIC)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    written.close()
+    size = path.stat().st_size
+    assert peaks[1] - peaks[0] < size / 20
