@@ -2,6 +2,7 @@
 # Variables: ONCE=1 (no live view, one JSON line), CLIP= PHOTOS= CAMERA= (try your own), SHARED models: LFR_EDGE_SHARED.
 PYTHON ?= python3
 VENV ?= .venv
+BENCH_VENV ?= .venv-bench
 BIN := $(VENV)/bin
 export LFR_EDGE_SHARED ?= ../shared
 
@@ -10,8 +11,9 @@ override export CLIP := $(value CLIP)
 override export PHOTOS := $(value PHOTOS)
 override export CAMERA := $(value CAMERA)
 override export ENGINE_SET := $(value ENGINE_SET)
+override export BESIDE := $(value BESIDE)
 
-.PHONY: demo test test-all check accuracy setup lock
+.PHONY: demo test test-all check accuracy bench setup setup-bench lock
 
 demo: setup
 	@$(BIN)/lfr-edge demo $(if $(ONCE),--once) $(if $(FULL_SPEED),--full-speed) $${CLIP:+--clip="$$CLIP"} \
@@ -43,6 +45,19 @@ accuracy: setup
 	@$(call EVALUATE,footage) --data examples/demo --list examples/demo/photos \
 		--list $(LFR_EDGE_SHARED)/media/synthetic/lookalikes
 
+# How fast, beside other software and beside what the machine can do, into build/bench/. Five minutes on two cores;
+# LONG=1 is two hours. SETS= other engine sets; ROUNDS=; BESIDE= another checkout, measured in turns with this one.
+bench: SETS = yunet-mobilefacenet
+bench: setup setup-bench
+	@for set in $(SETS) yunet-mobilefacenet; do \
+		$(BIN)/lfr-edge engines fetch $$set --from $(LFR_EDGE_SHARED)/models --store $(ACCURACY_STORE) || exit; done
+	@for set in $(SETS); do PYTHONPATH=tests $(BIN)/python -m bench.compare --engine-set $$set --store $(ACCURACY_STORE) \
+		--peers-python $(BENCH_VENV)/bin/python --out build/bench/$$set $(if $(LONG),--long) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $${BESIDE:+--beside="$$BESIDE"} || exit; done
+
+setup-bench:
+	@PYTHON='$(PYTHON)' BENCH_VENV='$(BENCH_VENV)' sh tests/bench/setup.sh
+
 setup:
 	@PYTHON='$(PYTHON)' VENV='$(VENV)' sh deploy/setup.sh
 
@@ -50,3 +65,5 @@ setup:
 lock:
 	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.10 --all-extras \
 		--quiet pyproject.toml -o requirements.lock >/dev/null
+	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.10 \
+		--quiet requirements-bench.in -o requirements-bench.lock >/dev/null

@@ -11,15 +11,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ODD = """it's "one"; $HOME `x` $(x) 50%\\ é.mp4"""
 
 
-def handed_on(tmp_path: Path, *variables: str, **environment: str) -> list[str]:
-    """The arguments that the command gets; the set-up is left out."""
+def handed_on(tmp_path: Path, *variables: str, target: str = "demo", **environment: str) -> list[str]:
+    """The arguments that the commands of a target get; the set-up is left out."""
     if shutil.which("make") is None:
         pytest.skip("needs make")
-    command = tmp_path / "bin" / "lfr-edge"
-    command.parent.mkdir()
-    command.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n", "utf-8")
-    command.chmod(0o755)
-    make = ["make", "-s", "-o", "setup", "demo", f"VENV={tmp_path}", *variables]
+    (tmp_path / "bin").mkdir()
+    for name in ("lfr-edge", "python"):
+        command = tmp_path / "bin" / name
+        command.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n", "utf-8")
+        command.chmod(0o755)
+    make = ["make", "-s", "-o", "setup", target, f"VENV={tmp_path}", *variables]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(
         make, cwd=REPOSITORY, env={**clean, **environment}, capture_output=True, text=True, check=True
@@ -39,3 +40,16 @@ def test_what_is_not_given_is_not_handed_on(tmp_path: Path) -> None:
     assert handed_on(tmp_path) == ["demo"]
     shutil.rmtree(tmp_path / "bin")
     assert handed_on(tmp_path, "ONCE=1", "FULL_SPEED=1") == ["demo", "--once", "--full-speed"]
+
+
+def test_bench_measures_the_sets_that_were_asked_for_beside_the_checkout_that_was_named(tmp_path: Path) -> None:
+    said = handed_on(tmp_path, "-o", "setup-bench", "SETS=one two", "LONG=1", f"BESIDE={ODD}", target="bench")
+    assert [said[place + 1] for place, word in enumerate(said) if word == "--engine-set"] == ["one", "two"]
+    assert said.count("--long") == said.count(f"--beside={ODD}") == 2
+
+
+def test_bench_measures_the_default_set_and_nothing_else_beside_the_others(tmp_path: Path) -> None:
+    said = handed_on(tmp_path, "-o", "setup-bench", target="bench")
+    assert [said[place + 1] for place, word in enumerate(said) if word == "--engine-set"] == ["yunet-mobilefacenet"]
+    assert "--long" not in said
+    assert not any(word.startswith("--beside") for word in said)
