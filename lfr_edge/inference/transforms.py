@@ -1,6 +1,6 @@
 """What makes our ONNX files of the authors' files: named in manifests, deterministic, their results pinned by hash.
 
-This module and `dlib_graph` are the only importers of onnx; they are imported only when a transform runs.
+This module, `dlib_graph` and `quantise` are the only importers of onnx; they are imported only when one of them runs.
 """
 
 from collections.abc import Callable, Mapping

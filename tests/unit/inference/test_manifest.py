@@ -7,8 +7,8 @@ import pytest
 from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, EngineSet, engine_set_names, load_engine_set
 
-NAMES = ("centerface-dlib29", "yunet-duo", "yunet-mobilefacenet")
-DEFAULT = "yunet-mobilefacenet"
+NAMES = ("centerface-dlib29", "yunet-duo", "yunet-mobilefacenet", "yunet-mobilefacenet-int8")
+DEFAULT, VARIANT = "yunet-mobilefacenet", "yunet-mobilefacenet-int8"
 
 
 def changed(engine_set: EngineSet, path: str, value: object) -> EngineSet:
@@ -36,7 +36,7 @@ def manifests(tmp_path: Path) -> Path:
 
 def test_the_released_sets_load() -> None:
     assert engine_set_names() == NAMES
-    for name, dimensions in zip(NAMES, ([128], [128, 256], [128]), strict=True):
+    for name, dimensions in zip(NAMES, ([128], [128, 256], [128], [128]), strict=True):
         engine_set = load_engine_set(name)
         assert [embedder.dimension for embedder in engine_set.embedders] == dimensions
         assert engine_set.dimension == sum(dimensions)
@@ -45,7 +45,7 @@ def test_the_released_sets_load() -> None:
 
 def test_the_released_contracts_never_change() -> None:
     # A watchlist made under another contract is refused: changing one of these is a release decision.
-    contracts = {name: load_engine_set(name).contract for name in NAMES}
+    contracts = {name: load_engine_set(name).contract for name in NAMES if name != VARIANT}
     assert contracts == {
         "centerface-dlib29": "a64463be15fa1d6fb356295413664a208f98783336f56dbf6020d26aca25fc3e",
         "yunet-duo": "0bdd961852a61fd45245e8b614434d64349423397f750b160b6f8b87d0b13bed",
@@ -144,3 +144,67 @@ def test_golden_values_that_are_none_are_refused(manifests: Path, content: str |
     with pytest.raises(ConfigError) as refused:
         load_engine_set(DEFAULT, manifests)
     assert refused.value.reason is Reason.FILE_MALFORMED
+
+
+@pytest.fixture
+def variant_manifests(manifests: Path) -> Path:
+    shutil.copytree(DEFAULT_MANIFESTS / VARIANT, manifests / VARIANT)
+    return manifests
+
+
+def test_a_variant_has_the_contract_of_its_set_and_a_digest_of_its_own() -> None:
+    base, variant = load_engine_set(DEFAULT), load_engine_set(VARIANT)
+    assert variant.contract == base.contract
+    assert variant.digest != base.digest
+    assert variant.detector.onnx.sha256 != base.detector.onnx.sha256 == variant.detector.onnx.float32_sha256
+    assert (variant.threshold, variant.threshold_floor) == (base.threshold, base.threshold_floor)
+
+
+def test_a_variant_of_a_changed_set_changes_with_it(variant_manifests: Path) -> None:
+    before = load_engine_set(VARIANT, variant_manifests)
+    path = variant_manifests / DEFAULT / "manifest.toml"
+    path.write_text(path.read_text("utf-8").replace("size_px = [112, 112]", "size_px = [112, 128]", 1), "utf-8")
+    after = load_engine_set(VARIANT, variant_manifests)
+    assert after.contract == load_engine_set(DEFAULT, variant_manifests).contract != before.contract
+
+
+@pytest.mark.parametrize("part", ["detector", "embedders"])
+def test_other_ranges_change_a_variants_digest_and_not_its_contract(variant_manifests: Path, part: str) -> None:
+    before = load_engine_set(VARIANT, variant_manifests)
+    path = variant_manifests / VARIANT / "measured.json"
+    measured = json.loads(path.read_text("utf-8"))
+    ranges = measured[part] if part == "detector" else measured[part][0]
+    ranges[next(iter(ranges))] = [0.0, 1.0]
+    path.write_text(json.dumps(measured), "utf-8")
+    after = load_engine_set(VARIANT, variant_manifests)
+    assert after.contract == before.contract
+    assert after.digest != before.digest
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('variant_of = "yunet-mobilefacenet"', 'variant_of = "yunet-mobilefacenet-int8-2"', "is a variant itself"),
+        ('variant_of = "yunet-mobilefacenet"', 'variant_of = "nonesuch"', "no engine set 'nonesuch'"),
+        ("variant_of", "threshold = 0.3\nvariant_of", "threshold: "),
+        (
+            "[[embedders]]",
+            '[[embedders]]\nfile = "a"\nsha256 = "0"\norigin = ""\n[[embedders]]',
+            "embedders.0.sha256: ",
+        ),
+        ("[[embedders]]", f'[[embedders]]\nfile = "a"\nsha256 = "{"0" * 64}"\norigin = ""\n[[embedders]]', "has 1"),
+    ],
+)
+def test_a_variant_that_is_none_is_refused(variant_manifests: Path, old: str, new: str, complaint: str) -> None:
+    second = variant_manifests / "yunet-mobilefacenet-int8-2"
+    shutil.copytree(DEFAULT_MANIFESTS / VARIANT, second)
+    (second / "manifest.toml").write_text(
+        (second / "manifest.toml").read_text("utf-8").replace(VARIANT, second.name), "utf-8"
+    )
+    path = variant_manifests / VARIANT / "manifest.toml"
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), "utf-8")
+    with pytest.raises(ConfigError) as refused:
+        load_engine_set(VARIANT, variant_manifests)
+    assert complaint in str(refused.value)
