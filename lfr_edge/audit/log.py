@@ -107,6 +107,12 @@ class AuditLog:
             self._usable = False
             self._file.close()
 
+    def __enter__(self) -> "AuditLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _write(self, *parts: bytes) -> None:
         """Write the parts one after the other, each safe before the next begins; all, or as if none."""
         handle, end = self._file.fileno(), self._end

@@ -69,7 +69,7 @@ class LogReader:
             position += len(line)
             try:
                 if line.startswith(CHECKPOINT_START) and line.endswith(b"\n"):
-                    self._check(line)
+                    self._check(line, covered.size)
                     self.end = position
                     covered = self.tree.fork()
                     continue
@@ -96,14 +96,16 @@ class LogReader:
             )
         return entry
 
-    def _check(self, line: bytes) -> None:
-        """Take note of a checkpoint, if it is signed and says what was read."""
+    def _check(self, line: bytes, covered: int) -> None:
+        """Take note of a checkpoint, if it is signed, says what was read, and that is more than the last one said."""
         note = _note_of(line)
         if self._verifier is None:
             self._verifier = log_verifier(note, self._key)
         checkpoint = open_checkpoint(note, self._verifier)
         if (checkpoint.size, checkpoint.root) != (self.tree.size, self.tree.root()):
             raise _not_what_was_signed(checkpoint, self.tree.size)
+        if checkpoint.size == covered:
+            raise UntrustedInputError(Reason.MALFORMED, "a checkpoint stands there twice", fix=_CHANGED)
         self.note = note
 
     def _damaged_or_torn(self, problem: UntrustedInputError, line: bytes) -> None:

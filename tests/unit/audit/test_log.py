@@ -2,7 +2,6 @@
 
 import os
 import resource
-import signal
 import subprocess
 import sys
 import textwrap
@@ -188,27 +187,52 @@ def test_a_log_can_be_verified_while_it_is_written(path: Path) -> None:
     log.close()
 
 
-def test_another_process_is_kept_out_until_the_writer_is_gone(path: Path, tmp_path: Path) -> None:
-    KEY.to_file(tmp_path / "key.pem")
+@contextmanager
+def writer_process(path: Path, folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A process that appends as fast as it can and says how many entries were acknowledged; killed at the end."""
+    key = folder / "key.pem"
+    if not key.exists():
+        KEY.to_file(key)
     program = textwrap.dedent("""
-        import sys, time
+        import sys
         from pathlib import Path
+        from lfr_edge.audit.events import Stopped
         from lfr_edge.audit.log import AuditLog
         from lfr_edge.clock import SystemClock
         from lfr_edge.crypto.notes import NoteSigner
         from lfr_edge.crypto.signing import SigningKey
         key = SigningKey.from_file(Path(sys.argv[2]))
-        log = AuditLog.open(Path(sys.argv[1]), NoteSigner(sys.argv[3], key), SystemClock())
-        print("open", flush=True)
-        time.sleep(60)
+        with AuditLog.open(Path(sys.argv[1]), NoteSigner(sys.argv[3], key), SystemClock()) as log:
+            while True:
+                print(len(log), flush=True)
+                log.append(*[Stopped(by="system:van-1", why="again")] * 20)
     """)
-    arguments = [sys.executable, "-c", program, str(path), str(tmp_path / "key.pem"), SIGNER.name]
+    arguments = [sys.executable, "-c", program, str(path), str(key), SIGNER.name]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as other:
+        try:
+            yield other
+        finally:
+            other.kill()
+
+
+def test_another_process_is_kept_out_until_the_writer_is_gone(path: Path, tmp_path: Path) -> None:
+    with writer_process(path, tmp_path) as other:
         assert other.stdout is not None
-        assert other.stdout.readline() == "open\n"
+        other.stdout.readline()
         assert refusal(path) is Reason.FILE_IN_USE
-        other.send_signal(signal.SIGKILL)
     opened(path).close()
+
+
+def test_a_killed_writer_has_lost_nothing_that_it_was_told_is_safe(path: Path, tmp_path: Path) -> None:
+    for kill_after in (1, 2, 5, 11):
+        with writer_process(path, tmp_path) as other:
+            assert other.stdout is not None
+            acknowledged = [int(other.stdout.readline()) for _ in range(kill_after)]
+            other.kill()
+            acknowledged += [int(line) for line in other.stdout]
+        with opened(path) as log:
+            assert len(log) >= acknowledged[-1]
+        assert verify_log(path, KEY.public).entries >= acknowledged[-1]
 
 
 def test_another_logs_file_is_refused_untouched(path: Path) -> None:

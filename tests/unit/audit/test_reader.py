@@ -126,6 +126,13 @@ def test_a_checkpoint_of_another_time_is_found(path: Path, log: bytes) -> None:
         assert "dropped or inserted" in problem(path, joined(stale)).message
 
 
+def test_a_checkpoint_that_stands_twice_is_found(path: Path, log: bytes) -> None:
+    parts = groups(log)
+    for place, (line, checkpoint) in enumerate(parts):
+        found = problem(path, joined([*parts[:place], (line, checkpoint * 2), *parts[place + 1 :]]))
+        assert "twice" in found.message
+
+
 def changed_bytes(content: bytes) -> Iterator[bytes]:
     """Each byte changed a little; each seventh also to what has a meaning in the format."""
     for place, byte in enumerate(content):
