@@ -8,10 +8,10 @@ from lfr_edge.pipeline.extract import Extractor
 
 
 def open_extractor(engine_set: EngineSet, store: EngineStore, arena: Arena, *, threads: int) -> Extractor:
-    """Detector and embedders of the set, on the CPU. ConfigError if a model or OpenVINO is missing."""
+    """Detector and embedders of the set, on `threads` cores. ConfigError if a model or OpenVINO is missing."""
     return Extractor(
         engine_set,
-        open_detector(engine_set, store, threads=threads),
-        [open_embedder(embedder, store, threads=threads) for embedder in engine_set.embedders],
+        open_detector(engine_set, store, lanes=threads),
+        [open_embedder(embedder, store) for embedder in engine_set.embedders],
         arena,
     )

@@ -1,11 +1,30 @@
 """An engine without a network: for tests of whoever calls one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lfr_edge.inference.port import BatchShape, check_batch, check_outputs
+from lfr_edge.inference.port import BatchShape, Pending, check_batch, check_outputs
+
+
+class _Pending:
+    """Computes when it is waited for: whoever reads the outputs before that sees what was in them."""
+
+    def __init__(self, compute: Callable[[], None]) -> None:
+        self._compute: Callable[[], None] | None = compute
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to wait for."""
+        return self._compute is None
+
+    def wait(self) -> None:
+        """See `Pending`."""
+        compute, self._compute = self._compute, None
+        if compute is not None:
+            compute()
 
 
 class FakeEngine:
@@ -15,11 +34,13 @@ class FakeEngine:
     """
 
     output_names = ("features",)
+    lanes = 2
 
     def __init__(self, *, size_px: tuple[int, int] = (112, 112), grid: int = 8) -> None:
         self._size_px = size_px
         self._grid = grid
         self._closed = False
+        self._under_way: list[_Pending] = []
 
     def output_shapes(self, batch_shape: BatchShape) -> dict[str, tuple[int, ...]]:
         """One row of 3 * grid * grid features per sample."""
@@ -29,29 +50,44 @@ class FakeEngine:
             raise ValueError(f"this engine takes (N, {height}, {width}, 3), not {batch_shape}")
         return {"features": (batch_shape[0], 3 * self._grid * self._grid)}
 
-    def infer(self, batch: NDArray[np.uint8], out: Mapping[str, NDArray[np.float32]]) -> None:
-        """Write the features of every sample into `out`."""
+    def start(self, batch: NDArray[np.uint8], out: Mapping[str, NDArray[np.float32]]) -> Pending:
+        """See `InferenceEngine`."""
         self._check_open()
         check_batch(batch)
         count, height, width, _ = batch.shape
         check_outputs(out, self.output_shapes((count, height, width, 3)))
+        self._under_way = [pending for pending in self._under_way if not pending.done]
+        if len(self._under_way) == self.lanes:
+            raise RuntimeError(f"{self.lanes} batches are under way already")
+        self._under_way.append(_Pending(partial(self._compute, batch, out["features"])))
+        return self._under_way[-1]
+
+    def infer(self, batch: NDArray[np.uint8], out: Mapping[str, NDArray[np.float32]]) -> None:
+        """Write the features of every sample into `out`."""
+        self.start(batch, out).wait()
+
+    def forget(self) -> None:
+        """Finish what is under way; nothing is kept."""
+        self._check_open()
+        for pending in self._under_way:
+            pending.wait()
+
+    def close(self) -> None:
+        """Finish what is under way, and refuse further calls."""
+        if not self._closed:
+            self.forget()
+        self._closed = True
+
+    def _compute(self, batch: NDArray[np.uint8], features: NDArray[np.float32]) -> None:
+        count, height, width, _ = batch.shape
         rows = np.linspace(0, height, self._grid + 1, dtype=int)
         columns = np.linspace(0, width, self._grid + 1, dtype=int)
-        cells = out["features"].reshape(count, self._grid, self._grid, 3)
+        cells = features.reshape(count, self._grid, self._grid, 3)
         for row in range(self._grid):
             for column in range(self._grid):
                 cell = batch[:, rows[row] : rows[row + 1], columns[column] : columns[column + 1]]
                 cell.mean(axis=(1, 2), dtype=np.float32, out=cells[:, row, column])
-        features = out["features"]
         features -= features.mean(axis=1, keepdims=True)
-
-    def forget(self) -> None:
-        """Nothing is kept."""
-        self._check_open()
-
-    def close(self) -> None:
-        """Refuse further calls."""
-        self._closed = True
 
     def _check_open(self) -> None:
         if self._closed:

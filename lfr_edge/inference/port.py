@@ -12,8 +12,24 @@ from numpy.typing import NDArray
 BatchShape = tuple[int, int, int, int]  # (N, H, W, 3)
 
 
+class Pending(Protocol):
+    """One batch under way."""
+
+    def wait(self) -> None:
+        """Return when every output is written, and refer to the caller's arrays no longer.
+
+        DeviceError if the backend failed. A second call does nothing.
+        """
+        ...
+
+
 class InferenceEngine(Protocol):
     """One loaded model. Not thread-safe: one thread owns it."""
+
+    @property
+    def lanes(self) -> int:
+        """How many batches may be under way at once; more than one only if the backend computes them side by side."""
+        ...
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -24,21 +40,28 @@ class InferenceEngine(Protocol):
         """Shapes of the float32 outputs for this batch. The first call per shape may run a zero inference."""
         ...
 
-    def infer(self, batch: NDArray[np.uint8], out: Mapping[str, NDArray[np.float32]]) -> None:
-        """Run the model on (N, H, W, 3) BGR and write every output into `out`.
+    def start(self, batch: NDArray[np.uint8], out: Mapping[str, NDArray[np.float32]]) -> Pending:
+        """Begin to run the model on (N, H, W, 3) BGR; every output will be written into `out`.
 
-        Both belong to the caller, are C-contiguous and writable; neither is referred to after return. A row of the
-        result depends on its own row of the batch only. ValueError for a wrong shape, dtype or name: the caller's bug.
-        DeviceError if the backend fails.
+        Both are C-contiguous and writable, and nobody else's until `wait` has returned. A row of the result depends on
+        its own row of the batch only. ValueError for a wrong shape, dtype or name, RuntimeError if `lanes` batches are
+        under way already: the caller's bugs. DeviceError if the backend fails.
         """
         ...
 
+    def infer(self, batch: NDArray[np.uint8], out: Mapping[str, NDArray[np.float32]]) -> None:
+        """`start`, then `wait`."""
+        ...
+
     def forget(self) -> None:
-        """Overwrite every activation the library keeps, by an inference on zeros at the largest shape since then."""
+        """Overwrite every activation the library keeps, in every lane, by inferences on zeros as large as any since.
+
+        What is under way is finished first; its own `wait` says how it went.
+        """
         ...
 
     def close(self) -> None:
-        """Forget and give the memory back. Idempotent; any other call afterwards is a RuntimeError."""
+        """Forget and give the memory back. Idempotent; any other call afterwards is a RuntimeError, but not `wait`."""
         ...
 
 

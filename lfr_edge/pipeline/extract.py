@@ -9,16 +9,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from statistics import fmean
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lfr_edge.biometrics.arena import Arena
+from lfr_edge.biometrics.arena import Arena, Lease
 from lfr_edge.biometrics.image import Image
 from lfr_edge.biometrics.retention import WORKSPACE
-from lfr_edge.inference.manifest import EmbedderSpec, EngineSet
-from lfr_edge.inference.port import InferenceEngine
+from lfr_edge.inference.manifest import DetectorSpec, EmbedderSpec, EngineSet
+from lfr_edge.inference.port import InferenceEngine, Pending
 from lfr_edge.vision import alignment, quality
 from lfr_edge.vision.detection import DecodeLimits, Detection, decode
 from lfr_edge.vision.quality import Quality
@@ -31,6 +32,41 @@ class _Response(NamedTuple):
 
     agreement: float  # cosine of the features of face and mirror image; 1 if only one was embedded
     length: float  # of their mean, before it is brought to 1
+
+
+class FaceSearch:
+    """A picture in which faces are being sought. A context: at its end the engine has let go of the picture."""
+
+    def __init__(
+        self, spec: DetectorSpec, image: Image, pending: Pending, outputs: Mapping[str, Lease], leases: ExitStack
+    ) -> None:
+        self._spec = spec
+        self._image = image
+        self._pending = pending
+        self._outputs = outputs
+        self._leases = leases
+
+    def wait(self) -> None:
+        """Return when the engine is free for the next picture."""
+        self._pending.wait()
+
+    def faces(self) -> list[Detection]:
+        """What was found, most confident first."""
+        self._pending.wait()
+        spec, image = self._spec, self._image
+        limits = DecodeLimits(spec.confidence_threshold, spec.nms_iou, image.width_px, image.height_px)
+        return decode(spec.decode, {name: lease.array[0] for name, lease in self._outputs.items()}, limits=limits)
+
+    def __enter__(self) -> "FaceSearch":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._pending.wait()
+        finally:
+            self._leases.__exit__(kind, error, trace)
 
 
 class Extractor:
@@ -58,8 +94,18 @@ class Extractor:
             for faces in range(1, most_faces + 1):
                 engine.output_shapes((faces * (2 if spec.mirrored else 1), height, width, 3))
 
+    @property
+    def lanes(self) -> int:
+        """In how many pictures faces may be sought at once."""
+        return self._detector.lanes
+
     def detect(self, image: Image) -> list[Detection]:
         """The faces in the picture, most confident first."""
+        with self.start(image) as search:
+            return search.faces()
+
+    def start(self, image: Image) -> "FaceSearch":
+        """Begin to detect; the picture must stay until the search has ended."""
         height, width, channels = image.padded.shape
         self._detected_shapes.add((height, width))
         with ExitStack() as leases:
@@ -67,7 +113,9 @@ class Extractor:
                 name: leases.enter_context(self.arena.lease(WORKSPACE, shape, np.float32))
                 for name, shape in self._detector.output_shapes((1, height, width, channels)).items()
             }
-            return self._detect(image, {name: lease.array for name, lease in outputs.items()})
+            planes = {name: lease.array for name, lease in outputs.items()}
+            pending = self._detector.start(image.padded[np.newaxis], planes)
+            return FaceSearch(self.engine_set.detector, image, pending, outputs, leases.pop_all())
 
     def embed(self, image: Image, detections: Sequence[Detection], *, out: NDArray[np.float32]) -> list[Quality]:
         """Features of each detection into `out` (B, D) float32, rows of length 1. Returns the quality of each face."""
@@ -120,12 +168,6 @@ class Extractor:
         self._detector.close()
         for _, engine in self._embedders:
             engine.close()
-
-    def _detect(self, image: Image, outputs: Mapping[str, NDArray[np.float32]]) -> list[Detection]:
-        self._detector.infer(image.padded[np.newaxis], outputs)
-        spec = self.engine_set.detector
-        limits = DecodeLimits(spec.confidence_threshold, spec.nms_iou, image.width_px, image.height_px)
-        return decode(spec.decode, {name: output[0] for name, output in outputs.items()}, limits=limits)
 
     def _judge(self, measured: Quality, responses: Sequence[_Response]) -> Quality:
         """Add what the embedders' responses to the face say."""

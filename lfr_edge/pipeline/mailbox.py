@@ -40,14 +40,20 @@ class Mailbox:
         if late is not None:
             late.release()
 
-    def take(self, timeout_s: float) -> list[Frame]:
-        """The waiting frame of every camera, waiting for the first; empty after `timeout_s` or when closed."""
+    def take(self, timeout_s: float, *, most: int) -> list[Frame]:
+        """Frames of up to `most` cameras, in turns, waiting for the first; none after `timeout_s` or when closed.
+
+        What is left may still be superseded: that is why nobody takes more than there is room for.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._closed or any(self._slots.values()), timeout_s)
-            frames = [frame for frame in self._slots.values() if frame is not None]
-            self._slots = dict.fromkeys(self._slots)
-            self._changed.notify_all()
-        return frames
+            waiting = [(camera, frame) for camera, frame in self._slots.items() if frame is not None][:most]
+            for camera, _ in waiting:
+                del self._slots[camera]
+                self._slots[camera] = None  # last in the order now
+            if waiting:
+                self._changed.notify_all()
+        return [frame for _, frame in waiting]
 
     def superseded(self, camera: str) -> int:
         """Pictures of this camera that a newer one replaced before anybody looked at them."""

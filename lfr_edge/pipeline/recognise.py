@@ -8,7 +8,9 @@ the frame.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -19,7 +21,7 @@ from lfr_edge.biometrics.retention import EVIDENCE, WORKSPACE
 from lfr_edge.messages.alert import SealedAlert
 from lfr_edge.pipeline.decide import Decider
 from lfr_edge.pipeline.evidence import EvidenceSealer, Match
-from lfr_edge.pipeline.extract import Extractor
+from lfr_edge.pipeline.extract import Extractor, FaceSearch
 from lfr_edge.pipeline.frame_source import Frame
 from lfr_edge.pipeline.tracks import Track
 from lfr_edge.vision import quality
@@ -72,6 +74,23 @@ class _Chosen(NamedTuple):
     promise: float  # `vision.quality.promise`
 
 
+class Step:
+    """A frame whose faces are being sought. A context: at its end, finished or not, the frame is wiped."""
+
+    def __init__(self, frame: Frame, search: FaceSearch, held: ExitStack) -> None:
+        self.frame = frame
+        self.search = search
+        self._held = held
+
+    def __enter__(self) -> "Step":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.__exit__(kind, error, trace)
+
+
 class Recogniser:
     """Several cameras, one engine set, one watchlist, one order's rule."""
 
@@ -102,13 +121,29 @@ class Recogniser:
         """How many people are being tracked now."""
         return len(self._tracks)
 
+    @property
+    def lanes(self) -> int:
+        """How many steps may be under way at once."""
+        return self._extractor.lanes
+
     def step(self, frame: Frame) -> list[SealedAlert]:
         """Process and wipe one frame; what it returns is sealed."""
+        return self.finish(self.start(frame))
+
+    def start(self, frame: Frame) -> "Step":
+        """Begin a step: its faces are sought from now on. The frame is wiped when the step is finished or abandoned."""
         self._forgotten = False
-        with frame.image.lease:
-            self._expire(frame.captured_ns)  # of the other cameras too: they may be silent
-            self._forget_remains(frame.captured_ns)
-            return self._step(frame)
+        with ExitStack() as unless_started:
+            unless_started.enter_context(frame.image.lease)
+            search = unless_started.enter_context(self._extractor.start(frame.image))
+            return Step(frame, search, unless_started.pop_all())
+
+    def finish(self, step: "Step") -> list[SealedAlert]:
+        """Do the rest of a step and wipe its frame. Steps are finished in the order in which they were started."""
+        with step:
+            self._expire(step.frame.captured_ns)  # of the other cameras too: they may be silent
+            self._forget_remains(step.frame.captured_ns)
+            return self._step(step.frame, step.search.faces())
 
     def idle(self, now_ns: int) -> None:
         """No picture came for a while: end who is out of view, and make the engines forget, once."""
@@ -124,8 +159,7 @@ class Recogniser:
         self._tracks.clear()
         self._extractor.close()
 
-    def _step(self, frame: Frame) -> list[SealedAlert]:
-        detections = self._extractor.detect(frame.image)
+    def _step(self, frame: Frame, detections: Sequence[Detection]) -> list[SealedAlert]:
         self.counts.frames += 1
         self.counts.detections += len(detections)
         view = self._views[frame.camera]

@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from lfr_edge.clock import Clock
 from lfr_edge.errors import DeviceError, Reason
 from lfr_edge.messages.alert import SealedAlert
-from lfr_edge.pipeline.frame_source import Frame, FrameSource
+from lfr_edge.pipeline.frame_source import FrameSource
 from lfr_edge.pipeline.mailbox import Mailbox
-from lfr_edge.pipeline.recognise import Recogniser
+from lfr_edge.pipeline.recognise import Recogniser, Step
 
 _LOG = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ class Recognition:
         self._clock = clock
         self._deliver = deliver
         self._finish = threading.Event()
+        self._under_way: deque[tuple[Step, float]] = deque()  # and when each was started; the oldest first
         self._step_ms: deque[float] = deque(maxlen=_STEPS_REMEMBERED)
         self._captured_ns: dict[str, deque[int]] = {}  # of the last pictures of each camera
 
@@ -94,23 +95,41 @@ class Recognition:
         """Process pictures as they come."""
         try:
             while True:
-                frames = self._mailbox.take(IDLE_S)
-                if not frames and self._finish.is_set():
+                self._start_steps(0 if self._under_way else IDLE_S)
+                if self._under_way:
+                    self._finish_step()
+                elif self._finish.is_set():
                     return
-                if not frames:
+                else:
                     self.recogniser.idle(self._clock.monotonic_ns())
-                with ExitStack() as unless_processed:
-                    for frame in frames:
-                        unless_processed.enter_context(frame.image.lease)
-                    for frame in frames:
-                        self._process(frame)
         finally:
-            self.recogniser.close()
+            with ExitStack() as ending:
+                ending.callback(self.recogniser.close)
+                for step, _ in self._under_way:
+                    ending.enter_context(step)
 
-    def _process(self, frame: Frame) -> None:
-        started = time.perf_counter()
-        alerts = self.recogniser.step(frame)
+    def _start_steps(self, wait_s: float, *, ended: int = 0) -> None:
+        """Begin as many steps as there are lanes for; `ended` of those under way need theirs no longer."""
+        room = self.recogniser.lanes - len(self._under_way) + ended
+        if room == 0:
+            return
+        frames = deque(self._mailbox.take(wait_s, most=room))
+        try:
+            while frames:
+                self._under_way.append((self.recogniser.start(frames.popleft()), time.perf_counter()))
+        finally:
+            for frame in frames:
+                frame.release()
+
+    def _finish_step(self) -> None:
+        """Finish the oldest step. While it is compared and decided, faces are sought in the next pictures already."""
+        step, started = self._under_way[0]
+        step.search.wait()
+        self._start_steps(0, ended=1)
+        alerts = self.recogniser.finish(step)
+        self._under_way.popleft()
         self._step_ms.append((time.perf_counter() - started) * 1e3)
+        frame = step.frame
         self._captured_ns.setdefault(frame.camera, deque(maxlen=_RATE_OVER)).append(frame.captured_ns)
         for alert in alerts:
             self._deliver(alert)

@@ -10,11 +10,14 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lfr_edge.adapters.openvino_engine import open_detector, open_embedder
+from lfr_edge.errors import DeviceError
 from lfr_edge.inference.fake import FakeEngine
 from lfr_edge.inference.manifest import load_engine_set
 from lfr_edge.inference.port import BatchShape, InferenceEngine
@@ -45,8 +48,6 @@ class Subject:
 def open_subject(kind: str, store: EngineStore) -> Subject:
     if kind == "fake":
         return Subject(FakeEngine(), (112, 112))
-    from lfr_edge.adapters.openvino_engine import open_detector, open_embedder  # noqa: PLC0415 - the fake needs none
-
     engine_set = load_engine_set("yunet-mobilefacenet")
     if kind == "openvino-detector":
         return Subject(open_detector(engine_set, store), (192, 320))
@@ -150,6 +151,63 @@ def test_outputs_of_the_wrong_kind_are_refused_untouched(subject: Subject) -> No
     assert all(np.isnan(array).all() for array in good.values())
 
 
+def test_batches_under_way_together_equal_the_same_one_by_one(subject: Subject) -> None:
+    batches = [pictures(subject.shape(2), seed) for seed in range(subject.engine.lanes)]
+    expected = [subject.infer(batch) for batch in batches]
+    for order in (1, -1):
+        outputs = [subject.outputs(batch.shape) for batch in batches]
+        under_way = [subject.engine.start(*pair) for pair in zip(batches, outputs, strict=True)]
+        for pending in under_way[::order]:
+            pending.wait()
+        for one, other in zip(outputs, expected, strict=True):
+            assert all(np.array_equal(one[name], other[name]) for name in other)
+
+
+def test_more_batches_than_lanes_are_refused_and_the_others_go_on(subject: Subject) -> None:
+    batch = pictures(subject.shape(1))
+    expected = subject.infer(batch)
+    outputs = [subject.outputs(batch.shape) for _ in range(subject.engine.lanes + 1)]
+    under_way = [subject.engine.start(batch, output) for output in outputs[:-1]]
+    with pytest.raises(RuntimeError, match="under way already"):
+        subject.engine.start(batch, outputs[-1])
+    for pending in under_way:
+        pending.wait()
+    subject.engine.start(batch, outputs[-1]).wait()
+    for output in outputs:
+        assert all(np.array_equal(output[name], expected[name]) for name in expected)
+
+
+def test_waiting_again_disturbs_nobody(subject: Subject) -> None:
+    batch = pictures(subject.shape(1))
+    expected, outputs = subject.infer(batch), subject.outputs(batch.shape)
+    first = subject.engine.start(batch, subject.outputs(batch.shape))
+    first.wait()
+    second = subject.engine.start(batch, outputs)
+    first.wait()
+    second.wait()
+    assert all(np.array_equal(outputs[name], expected[name]) for name in expected)
+
+
+def test_nothing_under_way_is_referred_to_after_its_wait(subject: Subject) -> None:
+    batch = pictures(subject.shape(1))
+    outputs = subject.outputs(batch.shape)
+    watchers = [weakref.ref(array) for array in (batch, *outputs.values())]
+    pending = subject.engine.start(batch, outputs)
+    pending.wait()
+    del batch, outputs
+    assert [watcher() for watcher in watchers] == [None] * len(watchers)
+
+
+@pytest.mark.parametrize("end", ["forget", "close"])
+def test_forgetting_and_closing_finish_what_is_under_way(subject: Subject, end: str) -> None:
+    batch = pictures(subject.shape(1))
+    expected, outputs = subject.infer(batch), subject.outputs(batch.shape)
+    pending = subject.engine.start(batch, outputs)
+    getattr(subject.engine, end)()
+    pending.wait()
+    assert all(np.array_equal(outputs[name], expected[name]) for name in expected)
+
+
 def test_a_closed_engine_refuses_work_and_closes_twice(subject: Subject) -> None:
     batch = pictures(subject.shape(1))
     outputs = subject.outputs(batch.shape)
@@ -170,6 +228,71 @@ def test_forgetting_changes_no_later_result(subject: Subject) -> None:
     assert all(np.array_equal(again[name], expected[name]) for name in expected)
 
 
+class _FailingRequest:
+    """An inference request whose work fails, once."""
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        self._failed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._request, name)
+
+    def wait(self) -> None:
+        self._request.wait()
+        if not self._failed:
+            self._failed = True
+            raise RuntimeError("Exception from somewhere:\nthe graph is broken\n")
+
+
+@pytest.mark.parametrize("meanwhile", [[], ["forget"], ["forget", "close"]])
+def test_a_failure_is_told_by_its_own_wait_and_by_no_other(store: EngineStore, meanwhile: list[str]) -> None:
+    subject = open_subject("openvino-detector", store)
+    batch = pictures(subject.shape(1))
+    expected, outputs = subject.infer(batch), subject.outputs(batch.shape)
+    (lanes,) = subject.engine._compiled.values()  # type: ignore[attr-defined]
+    lanes[0]._request = _FailingRequest(lanes[0]._request)
+    watcher = weakref.ref(batch)
+    broken, sound = subject.engine.start(batch, subject.outputs(batch.shape)), subject.engine.start(batch, outputs)
+    for call in meanwhile:
+        getattr(subject.engine, call)()
+    sound.wait()
+    assert all(np.array_equal(outputs[name], expected[name]) for name in expected)
+    with pytest.raises(DeviceError, match="the graph is broken"):
+        broken.wait()
+    broken.wait()
+    del batch
+    assert watcher() is None
+    subject.engine.close()
+
+
+def test_a_detector_that_meets_many_sizes_still_answers_right(store: EngineStore) -> None:
+    engine = open_detector(load_engine_set("yunet-mobilefacenet"), store, lanes=1)
+    subjects = [Subject(engine, (32 * side, 64)) for side in range(1, 11)]
+    first = [subject.infer(pictures(subject.shape(1))) for subject in subjects]
+    again = subjects[0].infer(pictures(subjects[0].shape(1)))
+    assert all(np.array_equal(first[0][name], again[name]) for name in again)
+    assert len(engine._compiled) < len(subjects)  # type: ignore[attr-defined]
+    engine.close()
+
+
+def test_a_lane_is_not_left_out(store: EngineStore, tmp_path: Path) -> None:
+    """One camera's picture is overwritten by its next ones, however many lanes there are."""
+    for name, seed in (("canary", 7), ("other", 8)):
+        (tmp_path / name).write_bytes(pictures((1, 192, 320, 3), seed).tobytes())
+    with _InferringProcess("openvino-detector", store) as process:
+        process.infer(tmp_path / "other", 1)
+        process.infer(tmp_path / "other", 1)
+        before = process.activations()
+        process.infer(tmp_path / "canary", 1)
+        canary = np.setdiff1d(process.activations(), before)
+        process.infer(tmp_path / "other", 1)
+        process.infer(tmp_path / "other", 1)
+        survivors = np.intersect1d(canary, process.activations())
+    assert canary.size > 10_000
+    assert survivors.size * 10_000 < canary.size
+
+
 @pytest.mark.parametrize("kind", OPENVINO)
 def test_forgetting_overwrites_what_the_library_kept(kind: str, store: EngineStore, tmp_path: Path) -> None:
     """Another process infers; this one reads its memory. Only values that look like activations are compared."""
@@ -177,10 +300,10 @@ def test_forgetting_overwrites_what_the_library_kept(kind: str, store: EngineSto
         shape = (2, 192, 320, 3) if kind == "openvino-detector" else (2, 112, 112, 3)
         (tmp_path / name).write_bytes(pictures(shape, seed).tobytes())
     with _InferringProcess(kind, store) as process:
-        process.infer(tmp_path / "other", 2)
+        process.infer(tmp_path / "other", 2, in_every_lane=True)
         process.forget()
         before = process.activations()
-        process.infer(tmp_path / "canary", 2)
+        process.infer(tmp_path / "canary", 2, in_every_lane=True)
         canary = np.setdiff1d(process.activations(), before)
         process.infer(tmp_path / "other", 1)  # a smaller batch last: the larger one must be forgotten all the same
         process.forget()
@@ -208,8 +331,8 @@ class _InferringProcess:
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
 
-    def infer(self, pixels: Path, count: int) -> None:
-        self._tell(f"{count} {pixels}")
+    def infer(self, pixels: Path, count: int, *, in_every_lane: bool = False) -> None:
+        self._tell(f"{count} {int(in_every_lane)} {pixels}")
 
     def forget(self) -> None:
         self._tell("forget")
@@ -241,20 +364,26 @@ class _InferringProcess:
 
 def _serve(kind: str, store: EngineStore) -> None:
     subject = open_subject(kind, store)
+    lanes = range(subject.engine.lanes)
     buffers = {
-        count: (np.zeros(subject.shape(count), np.uint8), subject.outputs(subject.shape(count))) for count in (1, 2)
+        count: [(np.zeros(subject.shape(count), np.uint8), subject.outputs(subject.shape(count))) for _ in lanes]
+        for count in (1, 2)
     }
     for line in sys.stdin:
         if line.strip() == "forget":
             subject.engine.forget()
         else:
-            count, path = line.split()
-            batch, outputs = buffers[int(count)]
-            with Path(path).open("rb", buffering=0) as file:
-                file.readinto(batch)  # type: ignore[attr-defined] # unbuffered, so that no copy of the pixels is made
-            subject.engine.infer(batch, outputs)
-            for array in (batch, *outputs.values()):
-                array.fill(0)
+            count, in_every_lane, path = line.split()
+            used = buffers[int(count)][: None if int(in_every_lane) else 1]
+            for batch, _ in used:
+                with Path(path).open("rb", buffering=0) as file:
+                    file.readinto(batch.data)  # type: ignore[attr-defined] # unbuffered: no copy of the pixels
+            for pending in [subject.engine.start(*pair) for pair in used]:
+                pending.wait()
+            for batch, outputs in used:
+                batch.fill(0)
+                for output in outputs.values():
+                    output.fill(0)
         print("done", flush=True)  # noqa: T201 - the protocol
 
 

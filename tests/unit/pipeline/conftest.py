@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support.face_search import FakeFaceSearch
 
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.biometrics.image import Image
@@ -46,18 +47,25 @@ class FakeExtractor:
     """Finds who the test put into the picture; writes down whom it embedded."""
 
     dimension = DIMENSION
+    lanes = 2
 
     def __init__(self, arena: Arena) -> None:
         self.arena = arena
         self.people: Sequence[Person] = ()
         self.embedded: list[list[str]] = []
         self.calls: list[str] = []
+        self.searches: list[FakeFaceSearch] = []
         self.fault: Exception | None = None
         self._who: dict[int, Person] = {}
 
-    def detect(self, _image: Image) -> list[Detection]:
+    def start(self, _image: Image) -> FakeFaceSearch:
+        people = self.people
+        self.searches.append(FakeFaceSearch(lambda: self._faces(people)))
+        return self.searches[-1]
+
+    def _faces(self, people: "Sequence[Person]") -> list[Detection]:
         found = []
-        for person in self.people:
+        for person in people:
             box = Box(person.left, 60, person.left + 40, 110)
             eye = person.left + 5
             points = [[eye, 80], [eye + person.inter_eye_px, 80], [eye + 15, 90], [eye + 5, 100], [eye + 25, 100]]

@@ -4,7 +4,7 @@ What features are made of (alignment, mirroring, joining) is in `test_extract`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.biometrics.image import Image
 from lfr_edge.biometrics.retention import FRAME
+from lfr_edge.errors import DeviceError, Reason
 from lfr_edge.inference.fake import FakeEngine
 from lfr_edge.inference.manifest import load_engine_set
 from lfr_edge.inference.port import BatchShape
@@ -28,11 +29,14 @@ STRIDES = (8, 16, 32)
 class FakeDetector:
     """YuNet's planes for the faces it was told of."""
 
+    lanes = 2
     output_names = tuple(f"{plane}_{stride}" for plane in ("cls", "obj", "bbox", "kps") for stride in STRIDES)
 
     def __init__(self, middles: Sequence[tuple[float, float]]) -> None:
         self._middles = middles
         self.calls: list[str] = []
+        self.under_way = 0
+        self.fault: DeviceError | None = None
 
     def output_shapes(self, batch_shape: BatchShape) -> dict[str, tuple[int, ...]]:
         count, height, width, _ = batch_shape
@@ -43,7 +47,14 @@ class FakeDetector:
             for stride in STRIDES
         }
 
-    def infer(self, batch: NDArray[np.uint8], out: Mapping[str, NDArray[np.float32]]) -> None:
+    def start(self, batch: NDArray[np.uint8], out: Mapping[str, NDArray[np.float32]]) -> "FakePending":
+        self.under_way += 1
+        return FakePending(self, batch, out)
+
+    def compute(self, batch: NDArray[np.uint8], out: Mapping[str, NDArray[np.float32]]) -> None:
+        self.under_way -= 1
+        if self.fault is not None:
+            raise self.fault
         for array in out.values():
             array.fill(0)
         columns = batch.shape[2] // 16
@@ -62,6 +73,20 @@ class FakeDetector:
 
     def close(self) -> None:
         self.calls.append("close")
+
+
+class FakePending:
+    """Computes when it is waited for."""
+
+    def __init__(
+        self, detector: FakeDetector, batch: NDArray[np.uint8], out: Mapping[str, NDArray[np.float32]]
+    ) -> None:
+        self._compute: Callable[[], None] | None = lambda: detector.compute(batch, out)
+
+    def wait(self) -> None:
+        compute, self._compute = self._compute, None
+        if compute is not None:
+            compute()
 
 
 def extractor(arena: Arena, *grids: int, detector: FakeDetector | None = None) -> Extractor:
@@ -96,6 +121,41 @@ def test_what_the_detector_finds_comes_with_box_and_landmarks(arena: Arena, imag
 
 def test_a_picture_without_faces_has_none(arena: Arena, image: Image) -> None:
     assert extractor(arena, 4, detector=FakeDetector(())).detect(image) == []
+
+
+def test_two_pictures_are_searched_at_once_and_each_gets_its_own_faces(arena: Arena, image: Image) -> None:
+    detector = FakeDetector(FACES)
+    subject = extractor(arena, 4, detector=detector)
+    clipped = Image.blank(arena, FRAME, 210, HEIGHT_PX)  # a face reaches beyond it
+    assert subject.lanes == 2
+    with image.lease, clipped.lease:
+        expected = [[face.box_px for face in subject.detect(picture)] for picture in (image, clipped)]
+        with subject.start(image) as first, subject.start(clipped) as second:
+            assert detector.under_way == 2
+            second.wait()
+            assert [[face.box_px for face in search.faces()] for search in (first, second)] == expected
+    assert expected[0] != expected[1]
+    assert arena.leased_bytes == 0
+
+
+def test_an_abandoned_search_is_waited_for_and_wiped(arena: Arena, image: Image) -> None:
+    detector = FakeDetector(FACES)
+    with extractor(arena, 4, detector=detector).start(image):
+        assert arena.leased_bytes > image.padded.nbytes
+    assert detector.under_way == 0
+    image.release()
+    assert arena.leased_bytes == 0
+    assert not np.frombuffer(arena._map, np.uint8).any()
+
+
+def test_a_search_that_fails_says_so_and_is_wiped(arena: Arena, image: Image) -> None:
+    detector = FakeDetector(FACES)
+    subject = extractor(arena, 4, detector=detector)
+    detector.fault = DeviceError(Reason.ENGINE_FAILED, "the graph is broken", fix="mend it")
+    with pytest.raises(DeviceError, match="broken"), image.lease, subject.start(image) as search:
+        search.faces()
+    assert not arena._held
+    assert not np.frombuffer(arena._map, np.uint8).any()
 
 
 def test_every_row_has_length_one_however_many_embedders_there_are(arena: Arena, image: Image) -> None:

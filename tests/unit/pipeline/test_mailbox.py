@@ -26,7 +26,7 @@ def test_a_newer_picture_supersedes_wipes_and_counts_the_older(arena: Arena) -> 
     mailbox = Mailbox(["a"])
     for frame in frames(arena, "a", 3):
         mailbox.put(frame)
-    (newest,) = mailbox.take(0)
+    (newest,) = mailbox.take(0, most=9)
     assert newest.sequence == 2
     assert mailbox.superseded("a") == 2
     newest.release()
@@ -38,8 +38,23 @@ def test_take_hands_over_the_newest_of_every_camera(arena: Arena) -> None:
     mailbox = Mailbox(["a", "b"])
     for camera in ("a", "b"):
         mailbox.put(frames(arena, camera, 1)[0])
-    assert [frame.camera for frame in mailbox.take(0)] == ["a", "b"]
-    assert mailbox.take(0) == []
+    assert [frame.camera for frame in mailbox.take(0, most=9)] == ["a", "b"]
+    assert mailbox.take(0, most=9) == []
+
+
+def test_cameras_take_turns_and_who_is_left_may_be_superseded(arena: Arena) -> None:
+    mailbox = Mailbox(["a", "b", "c"])
+    seen = []
+    for _ in range(3):
+        for camera in ("a", "b", "c"):
+            mailbox.put(frames(arena, camera, 1)[0])
+        for frame in mailbox.take(0, most=2):
+            seen.append(frame.camera)
+            frame.release()
+    assert seen == ["a", "b", "c", "a", "b", "c"]
+    assert sum(mailbox.superseded(camera) for camera in "abc") == 2
+    mailbox.close()
+    assert arena.leased_bytes == 0
 
 
 def test_a_lossless_reader_waits_and_nothing_is_superseded(arena: Arena) -> None:
@@ -55,7 +70,7 @@ def test_a_lossless_reader_waits_and_nothing_is_superseded(arena: Arena) -> None
     reader.start()
     seen: list[int] = []
     while len(seen) < 20:
-        for frame in mailbox.take(5):
+        for frame in mailbox.take(5, most=1):
             seen.append(frame.sequence)
             frame.release()
     reader.join(5)
@@ -74,4 +89,4 @@ def test_close_wipes_what_waits_and_wakes_a_waiting_reader(arena: Arena) -> None
     assert not reader.is_alive()
     mailbox.put(second)
     assert arena.leased_bytes == 0
-    assert mailbox.take(0) == []
+    assert mailbox.take(0, most=9) == []

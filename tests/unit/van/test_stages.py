@@ -49,27 +49,51 @@ class Flickering(FakeFrameSource):
         super().close()
 
 
+class FakeStep:
+    """A frame, and whether it was waited for."""
+
+    def __init__(self, frame: Frame, log: list[str]) -> None:
+        self.frame = frame
+        self.search = self
+        self._log = log
+
+    def wait(self) -> None:
+        self._log.append(f"wait {self.frame.camera} {self.frame.sequence}")
+
+    def __enter__(self) -> "FakeStep":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.frame.release()
+
+
 class FakeRecogniser:
-    """Counts steps, and fails at the one it was told."""
+    """Writes down what is asked of it, and fails at the finish it was told."""
+
+    lanes = 2
 
     def __init__(self, *, fail_at: int | None = None) -> None:
-        self.steps: list[str] = []
-        self.idled = 0
-        self.closed = 0
+        self.log: list[str] = []
+        self.finished: list[str] = []
         self._fail_at = fail_at
 
-    def step(self, frame: Frame) -> list[SealedAlert]:
-        with frame.image.lease:
-            if len(self.steps) == self._fail_at:
+    def start(self, frame: Frame) -> FakeStep:
+        self.log.append(f"start {frame.camera} {frame.sequence}")
+        return FakeStep(frame, self.log)
+
+    def finish(self, step: FakeStep) -> list[SealedAlert]:
+        self.log.append(f"finish {step.frame.camera} {step.frame.sequence}")
+        with step:
+            if len(self.finished) == self._fail_at:
                 raise ValueError("a fault")
-            self.steps.append(frame.camera)
+            self.finished.append(step.frame.camera)
             return []
 
     def idle(self, _now_ns: int) -> None:
-        self.idled += 1
+        self.log.append("idle")
 
     def close(self) -> None:
-        self.closed += 1
+        self.log.append("close")
 
 
 def recognition(recogniser: FakeRecogniser, mailbox: Mailbox, clock: ManualClock | None = None) -> Recognition:
@@ -121,8 +145,29 @@ def test_recognition_ends_when_nothing_more_comes_and_closes(arena: Arena) -> No
     capture("north", FakeFrameSource("north", [PICTURE], arena, ManualClock()), mailbox, threading.Event())
     running.finish()
     running.run()
-    assert recogniser.steps == ["north"]
-    assert recogniser.closed == 1
+    assert recogniser.log == ["start north 0", "wait north 0", "finish north 0", "close"]
+
+
+def test_the_next_picture_is_begun_before_the_last_one_is_finished(arena: Arena) -> None:
+    cameras = "north", "south", "west"
+    mailbox, recogniser = Mailbox(cameras), FakeRecogniser()
+    for camera in cameras:
+        capture(camera, FakeFrameSource(camera, [PICTURE], arena, ManualClock()), mailbox, threading.Event())
+    running = recognition(recogniser, mailbox)
+    running.finish()
+    running.run()
+    assert recogniser.log == [
+        "start north 0",
+        "start south 0",
+        "wait north 0",
+        "start west 0",
+        "finish north 0",
+        "wait south 0",
+        "finish south 0",
+        "wait west 0",
+        "finish west 0",
+        "close",
+    ]
 
 
 def test_a_fault_gives_back_the_pictures_of_all_cameras(arena: Arena) -> None:
@@ -131,8 +176,8 @@ def test_a_fault_gives_back_the_pictures_of_all_cameras(arena: Arena) -> None:
         capture(camera, FakeFrameSource(camera, [PICTURE], arena, ManualClock()), mailbox, threading.Event())
     with pytest.raises(ValueError, match="a fault"):
         recognition(recogniser, mailbox).run()
-    assert recogniser.steps == ["north"]
-    assert recogniser.closed == 1
+    assert recogniser.finished == ["north"]
+    assert recogniser.log[-1] == "close"
 
 
 def test_the_rate_is_that_of_the_last_pictures_and_none_when_they_are_old(arena: Arena) -> None:
@@ -146,8 +191,8 @@ def test_the_rate_is_that_of_the_last_pictures_and_none_when_they_are_old(arena:
         frame = source.read()
         assert frame is not None
         mailbox.put(frame)
-        (taken,) = mailbox.take(0)
-        running._process(taken)
+        running._start_steps(0)
+        running._finish_step()
     assert running.fps("north") == pytest.approx(10)
     assert running.step_ms(0.5) > 0
     clock.advance(2.1)

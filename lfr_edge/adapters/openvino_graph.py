@@ -1,0 +1,83 @@
+"""One model as OpenVINO compiles it: what is put before it, and how it is to be computed.
+
+Running it is not here (`openvino_engine`).
+"""
+
+import functools
+
+from lfr_edge.errors import ConfigError, DeviceError, Reason
+from lfr_edge.inference.manifest import ModelSpec
+
+try:
+    import openvino as ov
+    from openvino import opset13 as ops
+except ModuleNotFoundError as missing:
+    raise ConfigError(
+        Reason.DEPENDENCY_MISSING, "OpenVINO is not installed", fix="install lfr-edge with the extra 'cpu'"
+    ) from missing
+
+__all__ = ["compiled", "failed", "output_names", "ov"]
+
+_ON_ONE_THREAD = {
+    "NUM_STREAMS": "1",
+    "INFERENCE_NUM_THREADS": "1",
+    "INFERENCE_PRECISION_HINT": "f32",
+    "ENABLE_CPU_PINNING": "NO",  # every graph would be pinned to the same core
+}
+
+
+def output_names(weights: bytes) -> tuple[str, ...]:
+    """The model's own: compiling gives an output others, and then any of them comes first. RuntimeError as below."""
+    return tuple(output.get_any_name() for output in _core().read_model(weights).outputs)
+
+
+def compiled(weights: bytes, spec: ModelSpec, shape: tuple[int, int, int]) -> ov.CompiledModel:
+    """The model for the CPU, in float32, on one thread; RuntimeError if OpenVINO fails.
+
+    It takes uint8 (N, H, 3 * W), rows of BGR pixels; `shape` is (N, H, W), N may be -1 for any.
+    """
+    return _core().compile_model(_with_preprocessing(weights, spec, shape), "CPU", _ON_ONE_THREAD)
+
+
+@functools.cache
+def _core() -> ov.Core:
+    """One for the process's life.
+
+    Each core's CPU plugin gives the compiling thread a signal stack and unmaps it with the core (OpenVINO 2026.4,
+    seen with strace): the next signal in that thread, a Ctrl-C, would be a SIGSEGV.
+    """
+    return ov.Core()
+
+
+def _with_preprocessing(weights: bytes, spec: ModelSpec, shape: tuple[int, int, int]) -> ov.Model:
+    """Rows of BGR bytes to the model's planes.
+
+    The bytes come as whole rows because pixels would be turned to planes as bytes, and back for the first convolution:
+    a fifth of the detector's time. A reshape after the conversion keeps OpenVINO from that; for a size it knows, it
+    then sees that the planes are what the convolution wants as pixels, and turns nothing.
+    """
+    count, height, width = shape
+    model = _core().read_model(weights)
+    (planes,) = model.inputs
+    model.reshape({planes: ov.PartialShape([count, 3, height, width])})
+    rows = ops.parameter(ov.PartialShape([count, height, 3 * width]), ov.Type.u8, name="rows")
+    pixels = ops.convert(rows, "f32")
+    pixels = ops.reshape(pixels, ops.constant([count, height, width, 3], ov.Type.i64), special_zero=False)
+    if spec.colour == "rgb":
+        pixels = ops.gather(pixels, ops.constant([2, 1, 0], ov.Type.i64), ops.constant(3, ov.Type.i64))
+    if any(spec.mean) or set(spec.std) != {1.0}:
+        centred = ops.subtract(pixels, ops.constant(list(spec.mean), ov.Type.f32))
+        pixels = ops.divide(centred, ops.constant(list(spec.std), ov.Type.f32))
+    turned = ops.transpose(pixels, ops.constant([0, 3, 1, 2], ov.Type.i64))
+    for consumer in planes.get_target_inputs():
+        consumer.replace_source_output(turned.output(0))
+    return ov.Model(model.get_results(), [rows], spec.onnx.file)
+
+
+def failed(file: str, error: RuntimeError | OSError) -> DeviceError:
+    """OpenVINO's error as ours: its last line says what is wrong."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    reason = lines[-1].strip() if lines else "no reason given"
+    return DeviceError(
+        Reason.ENGINE_FAILED, f"OpenVINO failed on {file}: {reason}", fix="run 'lfr-edge engines verify'"
+    )
