@@ -56,7 +56,6 @@ def _bench(args: argparse.Namespace) -> None:
             raise ConfigError(Reason.VALUE_INVALID, f"--{option} is {getattr(args, option)}", fix="give 1 or more")
     keep_to(args.cores)  # before numpy counts them
     engine_set, store = load_engine_set(args.engine_set, args.manifests), EngineStore(args.store)
-    store.verify(engine_set)
     measured = {"clip": _clip, "detector": _detector, "search": _search}[args.what](args, engine_set, store)
     content = {
         "what": args.what,
@@ -78,6 +77,7 @@ def _clip(args: argparse.Namespace, engine_set: EngineSet, store: EngineStore) -
     from lfr_edge.evaluation.footage import photos_in  # noqa: PLC0415
     from lfr_edge.evaluation.truth import read_ground_truth  # noqa: PLC0415
 
+    store.verify(engine_set)
     truth, photos = read_ground_truth(args.data), photos_in(args.list)
     _require_room(args.entries, photos)
     profile = Profile()
@@ -129,7 +129,7 @@ def _detector(args: argparse.Namespace, engine_set: EngineSet, store: EngineStor
 def _search(args: argparse.Namespace, engine_set: EngineSet, store: EngineStore) -> dict[str, Any]:  # Any: JSON
     from lfr_edge.evaluation.bench.limits import search_times  # noqa: PLC0415 - after the cores are set
 
-    del store
+    del store  # nothing is embedded
     times = search_times(args.entries, engine_set.dimension, repeats=_SEARCHES)
     print(
         f"search of {times.entries} x {times.dimension}: {times.search_ms:.3f} ms,"

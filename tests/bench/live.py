@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from bench.runs import DATA, Bench
 from bench.spread import quantile
+from bench.walkers import walkers
 from support.rehearsal import ControlRoom, control_room, daemon, local_broker
 
 from lfr_edge.adapters.engines import open_extractor
@@ -117,11 +118,13 @@ def _scene(bench: Bench, folder: Path, cameras: Sequence[str]) -> Scene:
 
 
 def _references(bench: Bench, folder: Path) -> Workspace:
-    """The demo's photos as the office enrols them, filled up with nobody."""
+    """The demo's photos and everybody else who walks past, as the office enrols them; filled up with nobody."""
     arena = Arena(96 << 20)
     extractor = open_extractor(bench.engine_set, bench.store, arena, threads=bench.cores)
     try:
-        with enrol(rows_of(None), extractor, arena) as enrolled:
+        listed = rows_of(None)
+        others = walkers(bench.truth, {row.particulars.id for row in listed}, folder.parent)
+        with enrol([*listed, *others], extractor, arena) as enrolled:
             workspace.save(enrolled, folder)
     finally:
         extractor.close()

@@ -96,6 +96,14 @@ def scaling(result: Result) -> Iterator[str]:
     """One thing changed at a time, one run each."""
     yield f"| {result['cores']} cores, 1 camera, {result['entries']:,} entries, but | pictures/s | most memory, MiB |"
     yield "|---|---|---|"
+    mine = [ClipRun.model_validate(run) for run in result["runs"][OURS]]
+    yield _row(
+        [
+            "nothing else",
+            Spread.of([run.fps for run in mine]).show(),
+            Spread.of([run.peak_rss_mib for run in mine]).show(0),
+        ]
+    )
     for one in result["scaling"]:
         run = ClipRun.model_validate(one["clip"])
         changed = ", ".join(f"{name} {value:,}" for name, value in one["options"].items())
