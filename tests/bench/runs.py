@@ -60,8 +60,15 @@ def ours(bench: Bench, *options: str, checkout: Path = REPOSITORY) -> dict[str, 
     with TemporaryDirectory(prefix="lfr-edge-bench-") as out:
         command = [sys.executable, "-m", "lfr_edge.cli.main", "evaluate", "bench", "--out", out]
         command += ["--data", str(DATA), "--list", str(DATA / "photos"), "--engine-set", bench.engine_set.name]
-        command += ["--store", str(bench.store.root), "--entries", str(bench.entries), "--cores", str(bench.cores)]
-        _run([*command, *options], {"PYTHONPATH": str(checkout)})
+        command += [
+            "--store",
+            str(bench.store.root.resolve()),
+            "--entries",
+            str(bench.entries),
+            "--cores",
+            str(bench.cores),
+        ]
+        _run([*command, *options], {}, folder=checkout)  # `-m` imports from where it is run
         return dict(json.loads((Path(out) / "result.json").read_text("utf-8")))
 
 
@@ -82,8 +89,8 @@ def peer(bench: Bench, name: str, every: int) -> tuple[ClipRun, dict[str, str]]:
         "cores": sorted(os.sched_getaffinity(0))[: bench.cores],
         "every": every,
         "minimum_inter_eye_px": _MINIMUM_INTER_EYE_PX,
-        "detector": str(bench.store.path_of(their_set.detector.onnx.sha256)),
-        "embedder": str(bench.store.path_of(embedder.onnx.sha256)),
+        "detector": str(bench.store.path_of(their_set.detector.onnx.sha256).resolve()),
+        "embedder": str(bench.store.path_of(embedder.onnx.sha256).resolve()),
         "confidence": their_set.detector.confidence_threshold,
         "nms_iou": their_set.detector.nms_iou,
         "threshold": their_set.threshold,
@@ -96,7 +103,7 @@ def peer(bench: Bench, name: str, every: int) -> tuple[ClipRun, dict[str, str]]:
         job_file.write_text(json.dumps(job), "utf-8")
         threads = {name: str(bench.cores) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
         script = _PEERS_FOLDER / f"{name}.py"
-        _run([str(bench.peers_python), str(script), str(job_file), str(result_file)], threads)
+        _run([str(bench.peers_python), str(script), str(job_file), str(result_file)], threads, folder=REPOSITORY)
         result = json.loads(result_file.read_text("utf-8"))
     software: dict[str, str] = result.pop("software")
     seen = result.pop("sightings")
@@ -114,12 +121,12 @@ def _shown(seen: Sequence[Mapping[str, Any]], truth: GroundTruth) -> tuple[Sight
     return tuple(sightings)
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str]) -> None:
+def _run(command: Sequence[str], environment: Mapping[str, str], *, folder: Path) -> None:
     """Run to the end; SystemExit with its last words if it fails."""
     done = subprocess.run(
         command,
         env={**os.environ, **environment},
-        cwd=REPOSITORY,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

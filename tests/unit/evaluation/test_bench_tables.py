@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from bench import tables
-from bench.runs import DATA, PEERS, Bench, peer
+from bench.runs import DATA, PEERS, Bench, ours, peer
 from bench.spread import Spread, quantile, ratios
 
 from lfr_edge.evaluation.truth import read_ground_truth
@@ -76,6 +76,19 @@ def test_a_table_has_as_many_cells_in_every_row(result: dict[str, Any]) -> None:
     rows = [[line.count("|") for line in block.splitlines() if line.startswith("|")] for block in blocks]
     assert sum(bool(of_one) for of_one in rows) == 5
     assert all(len(set(of_one)) <= 1 for of_one in rows)
+
+
+def test_another_checkout_runs_its_own_code(engine_set: EngineSet, engine_store: EngineStore, tmp_path: Path) -> None:
+    command = tmp_path / "lfr_edge" / "cli" / "main.py"
+    command.parent.mkdir(parents=True)
+    command.write_text(
+        "import pathlib, sys\n"
+        "out = pathlib.Path(sys.argv[sys.argv.index('--out') + 1])\n"
+        "(out / 'result.json').write_text('{\"who\": \"the other\"}')\n",
+        "utf-8",
+    )
+    bench = Bench(engine_set, engine_store, 1000, 1, Path("none"))
+    assert ours(bench, checkout=tmp_path) == {"who": "the other"}
 
 
 def test_a_quantile_is_a_value_that_was_measured() -> None:
