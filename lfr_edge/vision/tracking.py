@@ -31,7 +31,9 @@ _REACH_AT_REST = 0.6  # face sizes: detector jitter, and nodding
 _REACH_NEW_PER_S = 15.0  # face sizes per second while the velocity is unknown
 _REACH_KNOWN_PER_S = 1.0  # the same once it is known
 _LARGEST_SCALE_CHANGE = 1.5  # between two sightings; 1.34 was the largest of 3,030 on the street clip
-_SCALE_WEIGHT = 2.0  # in the cost: a tenth larger is as unlikely as a fifth of a face farther away
+# In the cost: a tenth larger is as unlikely as a fifth of a face farther away. On generated streets that this was not
+# chosen on, 475 people, 5 pictures/s: 218 switches and 33 mixed tracks; with 1.0, and 1.8 above, 233 and 40.
+_SCALE_WEIGHT = 2.0
 _VELOCITY_SETTLES_S = 0.12  # time constant of the velocity estimate
 _LEAST_INTERVAL_S = 0.03  # of the first estimate: pictures closer together may have been held up, and show more motion
 _CONTESTED = 0.4  # cost; two faces that are both detected are no nearer than this (suppression at an overlap of .45)
