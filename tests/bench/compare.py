@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -39,15 +39,16 @@ def main() -> int:
         bench = bench_of(
             args.engine_set, args.store, entries=args.entries, cores=args.cores, peers_python=args.peers_python
         )
-        result = _measure(bench, args, say)
+        args.out.mkdir(parents=True, exist_ok=True)
+        result: dict[str, Any] = {}
+        for part in _parts(bench, args, say):
+            result |= part
+            (args.out / "result.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+            (args.out / "table.md").write_text(tables.everything(result, bench.truth), "utf-8")
     except LfrEdgeError as error:
         say(f"{error.message}\n  fix: {error.fix}")
         return 2
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "result.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    table = tables.everything(result, bench.truth)
-    (args.out / "table.md").write_text(table, "utf-8")
-    sys.stdout.write(table)
+    sys.stdout.write((args.out / "table.md").read_text("utf-8"))
     say(f"written to {args.out}")
     return 0
 
@@ -75,8 +76,9 @@ class _Say:
         sys.stderr.flush()
 
 
-def _measure(bench: Bench, args: argparse.Namespace, say: _Say) -> dict[str, Any]:
-    result: dict[str, Any] = {
+def _parts(bench: Bench, args: argparse.Namespace, say: _Say) -> Iterator[dict[str, Any]]:
+    """One part of the result after another, so that what was measured is kept whatever comes next."""
+    yield {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),
         "engine_set": {"name": bench.engine_set.name, "digest": bench.engine_set.digest},
@@ -84,23 +86,25 @@ def _measure(bench: Bench, args: argparse.Namespace, say: _Say) -> dict[str, Any
         "cores": bench.cores,
         "listed": sorted(bench.photos),
         "long": args.long,
+        **_rounds(bench, args, say),
     }
-    result |= _rounds(bench, args, say)
     if args.only_rounds:
-        return result
+        return
     say("profile")
-    result["profile"] = ours(bench, "--profile")["profile"]
-    result["scaling"] = [_scaled(bench, options, say) for options in _scalings(long=args.long)]
-    result["search"] = [_searched(bench, size, say, *options) for size, *options in _SEARCHES]
-    say("live: one camera at 25 pictures/s")
-    result["live"] = [live(bench, cameras=1, fps=25, turns=10 if args.long else 1)]
-    say("live: four cameras at 15 pictures/s")
-    result["live"].append(live(bench, cameras=4, fps=15, turns=4 if args.long else 1))
+    yield {"profile": ours(bench, "--profile")["profile"]}
+    yield {"search": [_searched(bench, size, say, *options) for size, *options in _SEARCHES]}
+    yield {"live": [_lived(bench, say, cameras=1, fps=25, turns=10 if args.long else 1)]}
+    yield {"live_of_four": [_lived(bench, say, cameras=4, fps=15, turns=4 if args.long else 1)]}
+    yield {"scaling": [_scaled(bench, options, say) for options in _scalings(long=args.long)]}
     if args.long:
         say("an hour of clip")
         hour = ours(bench, "--repeat", str(_CLIPS_OF_AN_HOUR), "--entries", "17000")
-        result["hour"] = {"clip": hour["clip"], "rss_growth_mib": hour["rss_growth_mib"]}
-    return result
+        yield {"hour": {"clip": hour["clip"], "rss_growth_mib": hour["rss_growth_mib"]}}
+
+
+def _lived(bench: Bench, say: _Say, *, cameras: int, fps: float, turns: int) -> dict[str, Any]:
+    say(f"live: {cameras} camera(s) at {fps} pictures/s")
+    return live(bench, cameras=cameras, fps=fps, turns=turns)
 
 
 def _rounds(bench: Bench, args: argparse.Namespace, say: _Say) -> dict[str, Any]:

@@ -24,9 +24,9 @@ def everything(result: Result, truth: GroundTruth) -> str:
     parts: Sequence[tuple[str, Callable[[], Iterator[str]]]] = (
         ("runs", lambda: comparison(result, truth)),
         ("profile", lambda: profile(result["profile"])),
-        ("scaling", lambda: scaling(result)),
         ("search", lambda: search(result["search"])),
-        ("live", lambda: live(result["live"])),
+        ("live", lambda: live([*result["live"], *result.get("live_of_four", ())])),
+        ("scaling", lambda: scaling(result)),
         ("hour", lambda: hour(result["hour"])),
     )
     blocks = ["\n".join(made()) for key, made in parts if key in result]
