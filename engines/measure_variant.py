@@ -1,9 +1,10 @@
 # noqa: INP001 - a script
 """Measure what an INT8 variant needs: `python engines/measure_variant.py BASE NAME STORE PHOTOS CLIP...`.
 
-Writes `engines/NAME/measured.json` and `faces.npy`, and prints the lines for its manifest. The ranges are the least and
-greatest value of each tensor over pictures of the clips and all photos. The golden picture shows rendered people of the
-folder PHOTOS: it goes into the repository, so it must show nobody. Needs BASE in STORE, verified.
+Writes `engines/NAME/ranges.json`, and prints the hashes for its manifest; writes `engines/BASE/faces.npy` and
+`faces.json` if there are none yet. Ranges are the least and greatest value of each tensor over all photos and over
+pictures of the clips. The golden picture shows rendered people of the folder PHOTOS: it goes into the repository, so it
+must show nobody. Needs BASE in STORE, verified.
 """
 
 import hashlib
@@ -44,32 +45,40 @@ _Ranges = dict[str, tuple[float, float]]
 def main(base: str, name: str, store: EngineStore, photos: Path, clips: Sequence[Path]) -> None:
     """Measure NAME as a variant of BASE."""
     engine_set = load_engine_set(base)
-    arena = Arena(256 << 20)
-    extractor = open_extractor(engine_set, store, arena, threads=2)
+    extractor = open_extractor(engine_set, store, Arena(256 << 20), threads=2)
+    folder = Path(__file__).parent
     stills = [picture for path in sorted(photos.glob("*.jpg")) for picture in _pictures(path, 1)]
     pictures = [*stills, *(picture for clip in clips for picture in _pictures(clip, _EVERY))]
     ranges = [_ranges(engine_set.detector, store, _last_of_heads, (_padded(picture) for picture in pictures))]
     for spec in engine_set.embedders:
-        faces = (crop for picture in pictures for crop in _crops(spec, extractor, arena, picture))
+        faces = (crop for picture in pictures for crop in _crops(spec, extractor, picture))
         ranges.append(_ranges(spec, store, _last, faces))
-    golden = np.ascontiguousarray(_golden_picture(extractor, arena, stills))
-    folder = Path(__file__).parent / name
-    np.save(folder / PICTURE_FILE, golden)
-    origin = f"{base} with OpenVINO {ov.__version__}, {datetime.now(timezone.utc):%Y-%m-%d}"
-    content = {
-        "origin": f"ranges: least and greatest value over {len(pictures)} pictures; faces: rendered people; {origin}",
-        "picture_sha256": hashlib.sha256((folder / PICTURE_FILE).read_bytes()).hexdigest(),
-        "faces": [
-            {"landmarks_px": landmarks.round(3).tolist(), "features": [float(f"{value:.6g}") for value in features]}
-            for landmarks, features in faces_of(extractor, golden)
-        ],
-        "detector": ranges[0],
-        "embedders": ranges[1:],
-    }
-    (folder / "measured.json").write_text(json.dumps(content, separators=(",", ":")) + "\n", "utf-8")
+    origin = f"least and greatest value over {len(pictures)} pictures; {_seen_with()}"
+    _write(folder / name / "ranges.json", {"origin": origin, "detector": ranges[0], "embedders": ranges[1:]})
+    if not (folder / base / PICTURE_FILE).exists():
+        _write_golden(folder / base, extractor, stills)
     for spec, bounds in zip((engine_set.detector, *engine_set.embedders), ranges, strict=True):
         digest = hashlib.sha256(quantised(store.read(spec.onnx), bounds)).hexdigest()
         print(spec.onnx.file, "in INT8: sha256", digest)  # noqa: T201 - for the manifest, by hand
+
+
+def _write_golden(folder: Path, extractor: Extractor, stills: Sequence[_Picture]) -> None:
+    golden = np.ascontiguousarray(_golden_picture(extractor, stills))
+    np.save(folder / PICTURE_FILE, golden)
+    faces = [
+        {"landmarks_px": landmarks.round(3).tolist(), "features": [float(f"{value:.6g}") for value in features]}
+        for landmarks, features in faces_of(extractor, golden)
+    ]
+    digest = hashlib.sha256((folder / PICTURE_FILE).read_bytes()).hexdigest()
+    _write(folder / "faces.json", {"origin": _seen_with(), "picture_sha256": digest, "faces": faces})
+
+
+def _seen_with() -> str:
+    return f"OpenVINO {ov.__version__}, float32, {datetime.now(timezone.utc):%Y-%m-%d}"
+
+
+def _write(path: Path, content: dict[str, object]) -> None:
+    path.write_text(json.dumps(content, separators=(",", ":")) + "\n", "utf-8")
 
 
 def _ranges(
@@ -130,28 +139,30 @@ def _padded(picture: _Picture) -> _Picture:
     return np.pad(picture, ((0, -height % 32), (0, -width % 32), (0, 0)))
 
 
-def _crops(spec: EmbedderSpec, extractor: Extractor, arena: Arena, picture: _Picture) -> Iterator[_Picture]:
+def _crops(spec: EmbedderSpec, extractor: Extractor, picture: _Picture) -> Iterator[_Picture]:
     width, height = spec.size_px
-    with image_of(picture, arena) as image:
+    with image_of(picture, extractor.arena) as image:
         for detection in extractor.detect(image):
             crop = np.empty((height, width, 3), np.uint8)
             on_canvas = alignment.similarity(detection.landmarks_px, np.asarray(spec.template_px))
-            alignment.warp(image.pixels, alignment.stretched(on_canvas, spec.stretch), out=crop, workspace=arena)
+            alignment.warp(
+                image.pixels, alignment.stretched(on_canvas, spec.stretch), out=crop, workspace=extractor.arena
+            )
             yield crop
             yield np.ascontiguousarray(crop[:, ::-1])
 
 
-def _golden_picture(extractor: Extractor, arena: Arena, stills: Sequence[_Picture]) -> _Picture:
+def _golden_picture(extractor: Extractor, stills: Sequence[_Picture]) -> _Picture:
     """Rows of faces, each cut out and scaled so that its eyes are as far apart as `_INTER_EYE_PX` says."""
     tiles = []
     for index, still in enumerate(stills[:_FACES]):
-        with image_of(still, arena) as image:
+        with image_of(still, extractor.arena) as image:
             face = extractor.detect(image)[0]
             scale = _INTER_EYE_PX[index % len(_INTER_EYE_PX)] / face.inter_eye_px
             middle = face.landmarks_px.mean(axis=0) * scale
             tile = np.empty((_TILE_PX, _TILE_PX, 3), np.uint8)
             to_tile = np.array([[scale, 0, _TILE_PX / 2 - middle[0]], [0, scale, _TILE_PX / 2 - middle[1]]])
-            alignment.warp(image.pixels, to_tile, out=tile, workspace=arena)
+            alignment.warp(image.pixels, to_tile, out=tile, workspace=extractor.arena)
         tiles.append(tile)
     return np.concatenate(
         [np.concatenate(tiles[start : start + _COLUMNS], axis=1) for start in range(0, len(tiles), _COLUMNS)]

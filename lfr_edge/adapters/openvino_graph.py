@@ -21,9 +21,10 @@ __all__ = ["compiled", "failed", "output_names", "ov"]
 _ON_ONE_THREAD = {
     "NUM_STREAMS": "1",
     "INFERENCE_NUM_THREADS": "1",
-    "INFERENCE_PRECISION_HINT": "f32",
     "ENABLE_CPU_PINNING": "NO",  # every graph would be pinned to the same core
 }
+
+_PRECISION = {"float32": "f32", "bfloat16": "bf16"}
 
 
 def output_names(weights: bytes) -> tuple[str, ...]:
@@ -32,11 +33,12 @@ def output_names(weights: bytes) -> tuple[str, ...]:
 
 
 def compiled(weights: bytes, spec: ModelSpec, shape: tuple[int, int, int]) -> ov.CompiledModel:
-    """The model for the CPU, in float32, on one thread; RuntimeError if OpenVINO fails.
+    """The model for the CPU, on one thread; RuntimeError if OpenVINO fails.
 
     It takes uint8 (N, H, 3 * W), rows of BGR pixels; `shape` is (N, H, W), N may be -1 for any.
     """
-    return _core().compile_model(_with_preprocessing(weights, spec, shape), "CPU", _ON_ONE_THREAD)
+    options = {**_ON_ONE_THREAD, "INFERENCE_PRECISION_HINT": _PRECISION[spec.precision]}
+    return _core().compile_model(_with_preprocessing(weights, spec, shape), "CPU", options)
 
 
 @functools.cache

@@ -73,7 +73,7 @@ def _list(manifests: Path, store: EngineStore) -> None:
         missing = [onnx.file for onnx in engine_set.onnx_files if not store.has(onnx)]
         print(f"{name}: {'missing ' + ', '.join(missing) if missing else 'ready'}")
         if engine_set.variant is not None:
-            print(f"  variant of {engine_set.variant.of}, in INT8")
+            print(f"  variant of {engine_set.variant.of}")
         print(f"  threshold  {engine_set.threshold:g}, never below {engine_set.threshold_floor:g}")
         print(f"  contract   {engine_set.contract}")
         print(f"  engine set {engine_set.digest}")
@@ -115,8 +115,8 @@ def _require_agreement(
     embedders: Sequence[InferenceEngine],
 ) -> None:
     extractor = Extractor(engine_set, detector, embedders, Arena(_ARENA_BYTES))
-    found = agreement(extractor, variant, golden_picture(engine_set.name, variant, manifests))
-    print(f"golden faces: {len(variant.faces)}, {found.missed} missed, {found.extra} too many")
+    found = agreement(extractor, variant.golden, golden_picture(variant, manifests))
+    print(f"golden faces: {len(variant.golden.faces)}, {found.missed} missed, {found.extra} too many")
     print(
         f"  landmarks at worst {found.landmark_shift:.4f} of the distance between the eyes away,"
         f" at most {MOST_LANDMARK_SHIFT} allowed"

@@ -1,9 +1,9 @@
 """What an engine set is: its models by hash, the numbers that make features comparable, and the two digests over them.
 
 A set lives in `engines/NAME/`: `manifest.toml` for people to read and review, `golden.json` with measured outputs for
-the parity check. A set may instead be a variant of another: the same models in INT8, everything else the other's, the
-contract too; beside its manifest lies `measured.json`. What is not here: the weights (`store` has them) and how a model
-is run (`port`, `adapters`).
+the parity check. A set may instead be a variant of another: the same models in less precise and faster arithmetic,
+everything else the other's, the contract too. What is not here: the weights (`store` has them) and how a model is run
+(`port`, `adapters`).
 """
 
 import hashlib
@@ -24,7 +24,7 @@ else:
 # A checkout has a link there to its engines/, an installed package the files themselves.
 DEFAULT_MANIFESTS = (Path(__file__).parents[1] / "engines").resolve()
 
-PICTURE_FILE = "faces.npy"  # the golden picture of a variant: (H, W, 3) uint8 BGR
+PICTURE_FILE = "faces.npy"  # the golden picture for a set's variants: (H, W, 3) uint8 BGR
 
 # Every decode in `vision` yields this order, and every template is written in it. "Left" is the picture's left.
 LANDMARK_ORDER = ("left eye", "right eye", "nose tip", "left mouth corner", "right mouth corner")
@@ -39,6 +39,7 @@ Point = tuple[float, float]
 Triple = tuple[float, float, float]
 Size = tuple[Annotated[int, Field(gt=0, le=1024)], Annotated[int, Field(gt=0, le=1024)]]  # width, height
 Score = Annotated[float, Field(ge=-1, le=1)]
+Precision = Literal["float32", "bfloat16"]
 Ranges = Annotated[dict[str, tuple[float, float]], Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -98,9 +99,10 @@ class OnnxFile(_Strict):
 
 
 class ModelSpec(_Strict):
-    """What every model wants of its input: float32 NCHW, (x - mean) / std for x in 0..255, in this colour order."""
+    """What every model wants of its input, NCHW, (x - mean) / std for x in 0..255, in this colour order."""
 
     onnx: OnnxFile
+    precision: Precision = "float32"  # of what is not INT8
     colour: Literal["bgr", "rgb"]
     mean: Triple
     std: Triple
@@ -169,19 +171,25 @@ class Golden(_Strict):
 
 
 class GoldenFace(_Strict):
-    """One face of a variant's golden picture, as the float32 set sees it."""
+    """One face of the golden picture, as the float32 set sees it."""
 
     landmarks_px: tuple[Point, Point, Point, Point, Point]
     features: tuple[float, ...]
 
 
-class Variant(_Strict):
-    """What a variant must agree with before it may stand for its float32 set: that set's view of one golden picture."""
+class GoldenFaces(_Strict):
+    """What a set sees in its golden picture of rendered people: a variant must see the same."""
 
-    of: SetName
     origin: str
     picture_sha256: Sha256  # of PICTURE_FILE in its folder
     faces: Annotated[tuple[GoldenFace, ...], Field(min_length=1)]
+
+
+class Variant(_Strict):
+    """Which set another one is a variant of, and what it must agree with before it may stand for that one."""
+
+    of: SetName
+    golden: GoldenFaces
 
 
 class EngineSet(_Strict):
@@ -249,12 +257,12 @@ def load_engine_set(name: str, manifests: Path = DEFAULT_MANIFESTS) -> EngineSet
     path = manifests / name / "manifest.toml"
     try:
         fields = tomllib.loads(path.read_text("utf-8"))
-        is_variant = "variant_of" in fields
-        beside = "measured" if is_variant else "golden"
-        fields[beside] = json.loads(path.with_name(f"{beside}.json").read_text("utf-8"))
         # Through JSON, because strict validation then takes an array for a tuple and still nothing else.
-        text = json.dumps(fields)
-        engine_set = _variant(text, manifests) if is_variant else EngineSet.model_validate_json(text)
+        if "variant_of" in fields:
+            engine_set = _variant(_VariantManifest.model_validate_json(json.dumps(fields)), manifests)
+        else:
+            fields["golden"] = json.loads(path.with_name("golden.json").read_text("utf-8"))
+            engine_set = EngineSet.model_validate_json(json.dumps(fields))
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(
             Reason.FILE_MALFORMED, f"{path}: {_first_complaint(error)}", fix="restore the set's files as released"
@@ -272,50 +280,58 @@ class _Int8File(_Strict):
     origin: str
 
 
-class _Measured(_Strict):
-    """A variant's `measured.json`."""
-
-    origin: str
-    picture_sha256: Sha256
-    faces: tuple[GoldenFace, ...]
-    detector: Ranges
-    embedders: tuple[Ranges, ...]
+class _VariantModel(_Strict):
+    precision: Precision = "float32"
+    int8: _Int8File | None = None
 
 
 class _VariantManifest(_Strict):
-    """A variant's `manifest.toml`, and what lies beside it."""
+    """A variant's `manifest.toml`."""
 
     name: SetName
     variant_of: SetName
-    detector: _Int8File
-    embedders: tuple[_Int8File, ...]
-    measured: _Measured
+    detector: _VariantModel
+    embedders: tuple[_VariantModel, ...]
 
 
-def _variant(untrusted: str, manifests: Path) -> EngineSet:
-    """The set that the manifest is a variant of, with its models in INT8."""
-    manifest = _VariantManifest.model_validate_json(untrusted)
-    measured = manifest.measured
+class _VariantRanges(_Strict):
+    """A variant's `ranges.json`, where any of its models is in INT8."""
+
+    origin: str
+    detector: Ranges | None = None
+    embedders: tuple[Ranges | None, ...] = ()
+
+
+def _variant(manifest: _VariantManifest, manifests: Path) -> EngineSet:
+    """The set that the manifest is a variant of, with its models in other arithmetic."""
     base = load_engine_set(manifest.variant_of, manifests)
     if base.variant is not None:
         raise ValueError(f"variant_of: '{base.name}' is a variant itself")
-    if not len(base.embedders) == len(manifest.embedders) == len(measured.embedders):
+    models = (manifest.detector, *manifest.embedders)
+    if len(models) != len(base.onnx_files):
         raise ValueError(f"embedders: '{base.name}' has {len(base.embedders)}")
-    files = zip((manifest.detector, *manifest.embedders), (measured.detector, *measured.embedders), strict=True)
-    specs = [
-        spec.model_copy(update={"onnx": _in_int8(spec.onnx, file, ranges)})
-        for spec, (file, ranges) in zip((base.detector, *base.embedders), files, strict=True)
-    ]
-    variant = Variant(
-        of=base.name, origin=measured.origin, picture_sha256=measured.picture_sha256, faces=measured.faces
-    )
-    update = {"name": manifest.name, "detector": specs[0], "embedders": tuple(specs[1:]), "variant": variant}
+    ranges: tuple[dict[str, tuple[float, float]] | None, ...] = (None,) * len(models)
+    if any(model.int8 for model in models):
+        text = (manifests / manifest.name / "ranges.json").read_text("utf-8")
+        measured = _VariantRanges.model_validate_json(text)
+        ranges = (measured.detector, *measured.embedders)
+    specs = (base.detector, *base.embedders)
+    detector, *embedders = (_less_precise(*each) for each in zip(specs, models, ranges, strict=True))
+    text = (manifests / base.name / "faces.json").read_text("utf-8")
+    variant = Variant(of=base.name, golden=GoldenFaces.model_validate_json(text))
+    update = {"name": manifest.name, "detector": detector, "embedders": tuple(embedders), "variant": variant}
     return base.model_copy(update=update)
 
 
-def _in_int8(onnx: OnnxFile, file: _Int8File, ranges: dict[str, tuple[float, float]]) -> OnnxFile:
-    int8 = Int8(float32_file=onnx.file, float32_sha256=onnx.sha256, ranges=ranges)
-    return onnx.model_copy(update={"file": file.file, "sha256": file.sha256, "origin": file.origin, "int8": int8})
+def _less_precise(spec: ModelSpec, model: _VariantModel, ranges: dict[str, tuple[float, float]] | None) -> ModelSpec:
+    onnx, file = spec.onnx, model.int8
+    if (file is None) != (ranges is None):
+        raise ValueError(f"{onnx.file}: INT8 needs a file and ranges")
+    if file is not None and ranges is not None:
+        int8 = Int8(float32_file=onnx.file, float32_sha256=onnx.sha256, ranges=ranges)
+        named = {"file": file.file, "sha256": file.sha256, "origin": file.origin}
+        onnx = onnx.model_copy(update={**named, "int8": int8})
+    return spec.model_copy(update={"onnx": onnx, "precision": model.precision})
 
 
 def _digest(value: object) -> str:

@@ -1,6 +1,6 @@
-"""The parity gate of variants: whether an INT8 set sees on this machine what its float32 set sees.
+"""The parity gate of variants: whether a less precise set sees on this machine what its float32 set sees.
 
-A variant carries its float32 set's contract: templates made by one are compared with features of the other. So its
+A variant carries its float32 set's contract: templates made by one are compared with features of the other. So a
 golden picture, rendered people who do not exist, goes through the variant's own detector, alignment and embedders, and
 what comes out is compared with what the float32 set made of the same picture. INT8 arithmetic differs between
 processors (those without VNNI may saturate), which is why this is measured where the variant runs. What is not here:
@@ -22,7 +22,7 @@ from lfr_edge.biometrics.arena import Arena
 from lfr_edge.biometrics.image import Image
 from lfr_edge.biometrics.retention import WORKSPACE
 from lfr_edge.errors import ConfigError, Reason
-from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, PICTURE_FILE, Variant
+from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, PICTURE_FILE, GoldenFaces, Variant
 from lfr_edge.pipeline.extract import Extractor
 
 # The golden picture's worst face has .990 in INT8. Without VNNI, where sums of products saturate, it has .978. On LFW
@@ -48,21 +48,21 @@ class Agreement:
         return same_faces and self.landmark_shift <= MOST_LANDMARK_SHIFT and self.cosine >= LEAST_COSINE
 
 
-def agreement(extractor: Extractor, variant: Variant, picture: NDArray[np.uint8]) -> Agreement:
-    """Compare what the extractor makes of the variant's golden picture with what the float32 set made of it."""
+def agreement(extractor: Extractor, expected: GoldenFaces, picture: NDArray[np.uint8]) -> Agreement:
+    """Compare what the extractor makes of the golden picture with what the float32 set made of it."""
     seen = faces_of(extractor, picture)
     missed, shift, cosine = 0, 0.0, 1.0
-    for golden in variant.faces:
-        expected = np.asarray(golden.landmarks_px)
+    for golden in expected.faces:
+        there = np.asarray(golden.landmarks_px)
         inter_eye_px = math.dist(*golden.landmarks_px[:2])
-        shifts = [float(np.hypot(*(landmarks - expected).T).mean()) / inter_eye_px for landmarks, _ in seen]
+        shifts = [float(np.hypot(*(landmarks - there).T).mean()) / inter_eye_px for landmarks, _ in seen]
         nearest = min(range(len(seen)), key=shifts.__getitem__, default=None)
         if nearest is None or shifts[nearest] > 1:  # no face that this one could be
             missed += 1
             continue
         shift = max(shift, shifts[nearest])
         cosine = min(cosine, float(seen[nearest][1] @ np.asarray(golden.features)))
-    return Agreement(missed, len(seen) - (len(variant.faces) - missed), shift, cosine)
+    return Agreement(missed, len(seen) - (len(expected.faces) - missed), shift, cosine)
 
 
 def faces_of(extractor: Extractor, picture: NDArray[np.uint8]) -> list[tuple[NDArray[np.float64], NDArray[np.float32]]]:
@@ -85,16 +85,16 @@ def image_of(picture: NDArray[np.uint8], arena: Arena) -> Iterator[Image]:
         yield image
 
 
-def golden_picture(name: str, variant: Variant, manifests: Path = DEFAULT_MANIFESTS) -> NDArray[np.uint8]:
-    """The golden picture of the variant NAME. ConfigError unless it is the one that was measured."""
-    path = manifests / name / PICTURE_FILE
+def golden_picture(variant: Variant, manifests: Path = DEFAULT_MANIFESTS) -> NDArray[np.uint8]:
+    """The golden picture of the variant's set. ConfigError unless it is the one that was measured."""
+    path = manifests / variant.of / PICTURE_FILE
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ConfigError(
             Reason.FILE_MISSING, f"{path}: {error.strerror}", fix="restore the set's files as released"
         ) from error
-    if hashlib.sha256(content).hexdigest() != variant.picture_sha256:
+    if hashlib.sha256(content).hexdigest() != variant.golden.picture_sha256:
         raise ConfigError(
             Reason.FILE_MALFORMED, f"{path} is another picture than was measured", fix="restore the file as released"
         )

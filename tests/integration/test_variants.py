@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from lfr_edge.errors import ConfigError
 from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, load_engine_set
 from lfr_edge.inference.store import EngineStore
 
-BASE, VARIANT = "yunet-mobilefacenet", "yunet-mobilefacenet-int8"
+BASE, VARIANT, HALF = "yunet-mobilefacenet", "yunet-mobilefacenet-int8", "yunet-mobilefacenet-bf16"
 
 
 @pytest.fixture
@@ -71,6 +72,18 @@ def test_the_gate_passes_the_released_variant(
     assert "golden faces: 12, 0 missed, 0 too many" in capsys.readouterr().out
 
 
+def test_the_gate_passes_bfloat16_and_sees_that_it_is_not_float32(
+    shared: Path, store: EngineStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not {"avx512_bf16", "amx_bf16"} & set(Path("/proc/cpuinfo").read_text("utf-8").split()):
+        pytest.skip("needs a processor with bfloat16")
+    store.fetch(load_engine_set(HALF), [shared / "models"])
+    assert main(["engines", "verify", HALF, "--store", str(store.root)]) == 0
+    cosine = re.search(r"worst cosine (0\.\d+)", capsys.readouterr().out)
+    assert cosine is not None
+    assert 0.99 < float(cosine[1]) < 0.9999
+
+
 @pytest.mark.parametrize(("part", "factor"), [("detector", 0.5), ("detector", 4), ("embedders", 0.5), ("embedders", 4)])
 def test_the_gate_refuses_a_coarser_variant(
     part: str, factor: float, shared: Path, store: EngineStore, manifests: Path, capsys: pytest.CaptureFixture[str]
@@ -78,7 +91,7 @@ def test_the_gate_refuses_a_coarser_variant(
     # Ranges of a half cut the strongest responses off; four times wider ones leave 6 bits.
     from lfr_edge.inference.quantise import quantised  # noqa: PLC0415 - needs onnx
 
-    path = manifests / VARIANT / "measured.json"
+    path = manifests / VARIANT / "ranges.json"
     measured = json.loads(path.read_text("utf-8"))
     ranges = measured[part] if part == "detector" else measured[part][0]
     ranges.update({name: [least * factor, greatest * factor] for name, (least, greatest) in ranges.items()})
@@ -99,7 +112,7 @@ def test_another_golden_picture_is_refused(
     shared: Path, store: EngineStore, manifests: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store.fetch(load_engine_set(VARIANT), [shared / "models"])
-    path = manifests / VARIANT / "faces.npy"
+    path = manifests / BASE / "faces.npy"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)

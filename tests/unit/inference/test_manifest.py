@@ -7,8 +7,8 @@ import pytest
 from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, EngineSet, engine_set_names, load_engine_set
 
-NAMES = ("centerface-dlib29", "yunet-duo", "yunet-mobilefacenet", "yunet-mobilefacenet-int8")
 DEFAULT, VARIANT = "yunet-mobilefacenet", "yunet-mobilefacenet-int8"
+NAMES = ("centerface-dlib29", "yunet-duo", DEFAULT, f"{DEFAULT}-bf16", VARIANT)
 
 
 def changed(engine_set: EngineSet, path: str, value: object) -> EngineSet:
@@ -36,7 +36,7 @@ def manifests(tmp_path: Path) -> Path:
 
 def test_the_released_sets_load() -> None:
     assert engine_set_names() == NAMES
-    for name, dimensions in zip(NAMES, ([128], [128, 256], [128], [128]), strict=True):
+    for name, dimensions in zip(NAMES, ([128], [128, 256], [128], [128], [128]), strict=True):
         engine_set = load_engine_set(name)
         assert [embedder.dimension for embedder in engine_set.embedders] == dimensions
         assert engine_set.dimension == sum(dimensions)
@@ -45,7 +45,7 @@ def test_the_released_sets_load() -> None:
 
 def test_the_released_contracts_never_change() -> None:
     # A watchlist made under another contract is refused: changing one of these is a release decision.
-    contracts = {name: load_engine_set(name).contract for name in NAMES if name != VARIANT}
+    contracts = {name: load_engine_set(name).contract for name in NAMES if load_engine_set(name).variant is None}
     assert contracts == {
         "centerface-dlib29": "a64463be15fa1d6fb356295413664a208f98783336f56dbf6020d26aca25fc3e",
         "yunet-duo": "0bdd961852a61fd45245e8b614434d64349423397f750b160b6f8b87d0b13bed",
@@ -160,6 +160,14 @@ def test_a_variant_has_the_contract_of_its_set_and_a_digest_of_its_own() -> None
     assert (variant.threshold, variant.threshold_floor) == (base.threshold, base.threshold_floor)
 
 
+def test_a_variant_in_another_precision_has_the_same_files_and_a_digest_of_its_own() -> None:
+    base, variant = load_engine_set(DEFAULT), load_engine_set(f"{DEFAULT}-bf16")
+    assert variant.contract == base.contract
+    assert variant.digest != base.digest
+    assert variant.onnx_files == base.onnx_files
+    assert {model.precision for model in (variant.detector, *variant.embedders)} == {"bfloat16"}
+
+
 def test_a_variant_of_a_changed_set_changes_with_it(variant_manifests: Path) -> None:
     before = load_engine_set(VARIANT, variant_manifests)
     path = variant_manifests / DEFAULT / "manifest.toml"
@@ -171,7 +179,7 @@ def test_a_variant_of_a_changed_set_changes_with_it(variant_manifests: Path) -> 
 @pytest.mark.parametrize("part", ["detector", "embedders"])
 def test_other_ranges_change_a_variants_digest_and_not_its_contract(variant_manifests: Path, part: str) -> None:
     before = load_engine_set(VARIANT, variant_manifests)
-    path = variant_manifests / VARIANT / "measured.json"
+    path = variant_manifests / VARIANT / "ranges.json"
     measured = json.loads(path.read_text("utf-8"))
     ranges = measured[part] if part == "detector" else measured[part][0]
     ranges[next(iter(ranges))] = [0.0, 1.0]
@@ -187,12 +195,10 @@ def test_other_ranges_change_a_variants_digest_and_not_its_contract(variant_mani
         ('variant_of = "yunet-mobilefacenet"', 'variant_of = "yunet-mobilefacenet-int8-2"', "is a variant itself"),
         ('variant_of = "yunet-mobilefacenet"', 'variant_of = "nonesuch"', "no engine set 'nonesuch'"),
         ("variant_of", "threshold = 0.3\nvariant_of", "threshold: "),
-        (
-            "[[embedders]]",
-            '[[embedders]]\nfile = "a"\nsha256 = "0"\norigin = ""\n[[embedders]]',
-            "embedders.0.sha256: ",
-        ),
-        ("[[embedders]]", f'[[embedders]]\nfile = "a"\nsha256 = "{"0" * 64}"\norigin = ""\n[[embedders]]', "has 1"),
+        ("[[embedders]]", "[[embedders]]\n[[embedders]]", "has 1"),
+        ("[embedders.int8]", "[embedders.other]", "embedders.0.other: "),
+        ("[detector.int8]", '[detector]\nprecision = "float16"\n[detector.int8]', "detector.precision: "),
+        ("[detector.int8]", "[detector.other]", "detector.other: "),
     ],
 )
 def test_a_variant_that_is_none_is_refused(variant_manifests: Path, old: str, new: str, complaint: str) -> None:
@@ -208,3 +214,20 @@ def test_a_variant_that_is_none_is_refused(variant_manifests: Path, old: str, ne
     with pytest.raises(ConfigError) as refused:
         load_engine_set(VARIANT, variant_manifests)
     assert complaint in str(refused.value)
+
+
+@pytest.mark.parametrize(("part", "value"), [("detector", None), ("embedders", [None]), ("embedders", [])])
+def test_int8_without_ranges_is_refused(variant_manifests: Path, part: str, value: object) -> None:
+    path = variant_manifests / VARIANT / "ranges.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), part: value}), "utf-8")
+    with pytest.raises(ConfigError) as refused:
+        load_engine_set(VARIANT, variant_manifests)
+    assert refused.value.reason is Reason.FILE_MALFORMED
+
+
+def test_ranges_without_int8_are_refused(variant_manifests: Path) -> None:
+    path = variant_manifests / VARIANT / "manifest.toml"
+    text = path.read_text("utf-8")
+    path.write_text(text[: text.index("[embedders.int8]")], "utf-8")
+    with pytest.raises(ConfigError, match="INT8 needs a file and ranges"):
+        load_engine_set(VARIANT, variant_manifests)
