@@ -200,7 +200,7 @@ def test_sigint_is_a_normal_end_too_and_further_signals_change_nothing(street: S
         assert van.process.returncode == 0, van.log
 
 
-@pytest.mark.parametrize("fault", ["recognise", "capture", "send"])
+@pytest.mark.parametrize("fault", ["start", "recognise", "capture", "send"])
 def test_a_stage_that_fails_ends_the_van_with_everything_closed_and_wiped(street: Street, fault: str) -> None:
     with street.broker, control_room(street.scene, street.broker) as room:
         program, environment = (str(SUPPORT / "broken_van.py"),), {"PLANTED_FAULT": fault}
@@ -209,7 +209,7 @@ def test_a_stage_that_fails_ends_the_van_with_everything_closed_and_wiped(street
         assert json.loads(van.output) == {"arena_is_zero": True, "clip_is_open": False, "package_is_open": False}
         assert room.states(1) == ["live", "offline"]
     (failed,) = re.findall(r"ERROR .*: stage (\S+) failed", van.log)
-    assert failed.partition("-")[0] == fault
+    assert failed.partition("-")[0] == ("recognise" if fault == "start" else fault)
     assert van.log.count("Traceback") == 1
     assert not re.search(r"array\(|\[ *\d+[ ,]|\\x|\b(P25|P03)\b", van.log), van.log
 

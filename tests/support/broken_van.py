@@ -22,7 +22,8 @@ AT_PICTURE = 15
 DAEMONS: list[daemon.Daemon] = []
 HELD: list[object] = []
 
-_init, _step, _put = daemon.Daemon.__init__, recognise.Recogniser.step, stages.Mailbox.put
+_init, _put = daemon.Daemon.__init__, stages.Mailbox.put
+_start, _finish = recognise.Recogniser.start, recognise.Recogniser.finish
 
 
 def _remembered(self: daemon.Daemon, *arguments: object) -> None:
@@ -30,15 +31,23 @@ def _remembered(self: daemon.Daemon, *arguments: object) -> None:
     DAEMONS.append(self)
 
 
-def _failing_step(self: recognise.Recogniser, frame: Frame) -> list[SealedAlert]:
-    if frame.sequence == AT_PICTURE:
+def _failing_start(self: recognise.Recogniser, frame: Frame) -> recognise.Step:
+    step = _start(self, frame)
+    if FAULT == "start" and frame.sequence == AT_PICTURE:
+        with step:
+            raise ZeroDivisionError("a fault")
+    return step
+
+
+def _failing_finish(self: recognise.Recogniser, step: recognise.Step) -> list[SealedAlert]:
+    if step.frame.sequence == AT_PICTURE:
         if FAULT == "recognise":
-            return [frame.image.pixels["a fault"]]  # what numpy says to this must not show the picture
+            return [step.frame.image.pixels["a fault"]]  # what numpy says to this must not show the picture
         if FAULT == "lease":
             held = self._extractor.arena.lease(FRAME, (64,))
             held.array.fill(7)
             HELD.append(held)
-    return _step(self, frame)
+    return _finish(self, step)
 
 
 def _failing_put(self: stages.Mailbox, frame: Frame) -> None:
@@ -63,7 +72,8 @@ def _what_is_left() -> dict[str, object]:
 
 if __name__ == "__main__":
     daemon.Daemon.__init__ = _remembered  # type: ignore[method-assign]
-    recognise.Recogniser.step = _failing_step  # type: ignore[method-assign]
+    recognise.Recogniser.start = _failing_start  # type: ignore[method-assign]
+    recognise.Recogniser.finish = _failing_finish  # type: ignore[method-assign]
     stages.Mailbox.put = _failing_put  # type: ignore[method-assign]
     if FAULT == "send":
         outbox.Outbox.next_after = _failing_next  # type: ignore[method-assign, assignment]

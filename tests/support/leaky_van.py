@@ -11,22 +11,21 @@ from numpy.typing import NDArray
 
 from lfr_edge.biometrics.image import Image
 from lfr_edge.cli.main import main
-from lfr_edge.messages.alert import SealedAlert
 from lfr_edge.pipeline.extract import Extractor
 from lfr_edge.pipeline.frame_source import Frame
-from lfr_edge.pipeline.recognise import Recogniser
+from lfr_edge.pipeline.recognise import Recogniser, Step
 from lfr_edge.vision.detection import Detection
 from lfr_edge.vision.quality import Quality
 
 KEPT: list[object] = []
 
-_step, _embed = Recogniser.step, Extractor.embed
+_start, _embed = Recogniser.start, Extractor.embed
 
 
-def _leaky_step(self: Recogniser, frame: Frame) -> list[SealedAlert]:
+def _leaky_start(self: Recogniser, frame: Frame) -> Step:
     if len(KEPT) < 40:
         KEPT.append(frame.image.pixels.copy())
-    return _step(self, frame)
+    return _start(self, frame)
 
 
 def _leaky_embed(
@@ -39,5 +38,5 @@ def _leaky_embed(
 
 
 if __name__ == "__main__":
-    Recogniser.step, Extractor.embed = _leaky_step, _leaky_embed  # type: ignore[method-assign]
+    Recogniser.start, Extractor.embed = _leaky_start, _leaky_embed  # type: ignore[method-assign]
     sys.exit(main())
