@@ -38,13 +38,13 @@ class FaceSearch:
     """A picture in which faces are being sought. A context: at its end the engine has let go of the picture."""
 
     def __init__(
-        self, spec: DetectorSpec, image: Image, pending: Pending, outputs: Mapping[str, Lease], leases: ExitStack
+        self, spec: DetectorSpec, image: Image, pending: Pending, outputs: Lease, shapes: Mapping[str, tuple[int, ...]]
     ) -> None:
         self._spec = spec
         self._image = image
         self._pending = pending
         self._outputs = outputs
-        self._leases = leases
+        self._shapes = shapes
 
     def wait(self) -> None:
         """Return when the engine is free for the next picture."""
@@ -55,7 +55,7 @@ class FaceSearch:
         self._pending.wait()
         spec, image = self._spec, self._image
         limits = DecodeLimits(spec.confidence_threshold, spec.nms_iou, image.width_px, image.height_px)
-        return decode(spec.decode, {name: lease.array[0] for name, lease in self._outputs.items()}, limits=limits)
+        return decode(spec.decode, _planes(self._outputs, self._shapes, 0), limits=limits)
 
     def __enter__(self) -> "FaceSearch":
         return self
@@ -66,7 +66,7 @@ class FaceSearch:
         try:
             self._pending.wait()
         finally:
-            self._leases.__exit__(kind, error, trace)
+            self._outputs.__exit__(kind, error, trace)
 
 
 class Extractor:
@@ -108,14 +108,13 @@ class Extractor:
         """Begin to detect; the picture must stay until the search has ended."""
         height, width, channels = image.padded.shape
         self._detected_shapes.add((height, width))
-        with ExitStack() as leases:
-            outputs = {
-                name: leases.enter_context(self.arena.lease(WORKSPACE, shape, np.float32))
-                for name, shape in self._detector.output_shapes((1, height, width, channels)).items()
-            }
-            planes = {name: lease.array for name, lease in outputs.items()}
-            pending = self._detector.start(image.padded[np.newaxis], planes)
-            return FaceSearch(self.engine_set.detector, image, pending, outputs, leases.pop_all())
+        shapes = self._detector.output_shapes((1, height, width, channels))
+        outputs = self.arena.lease(WORKSPACE, (sum(map(math.prod, shapes.values())),), np.float32)
+        with ExitStack() as unless_started:
+            unless_started.enter_context(outputs)
+            pending = self._detector.start(image.padded[np.newaxis], _planes(outputs, shapes))
+            unless_started.pop_all()
+        return FaceSearch(self.engine_set.detector, image, pending, outputs, shapes)
 
     def embed(self, image: Image, detections: Sequence[Detection], *, out: NDArray[np.float32]) -> list[Quality]:
         """Features of each detection into `out` (B, D) float32, rows of length 1. Returns the quality of each face."""
@@ -206,6 +205,15 @@ class Extractor:
             )
             for index, detection in enumerate(detections)
         ]
+
+
+def _planes(lease: Lease, shapes: Mapping[str, tuple[int, ...]], *index: int) -> dict[str, NDArray[np.float32]]:
+    """Arrays of these shapes, one behind the other in the lease; of each only what `index` says."""
+    planes, end = {}, 0
+    for name, shape in shapes.items():
+        start, end = end, end + math.prod(shape)
+        planes[name] = lease.array[start:end].reshape(shape)[index]
+    return planes
 
 
 def _join(raw: NDArray[np.float32], out: NDArray[np.float32]) -> list[_Response]:
