@@ -138,6 +138,7 @@ def test_no_damaged_consistency_proof_is_taken() -> None:
             assert not is_consistent((new, roots[new]), (old, roots[old]), proof)
             assert not is_consistent((old, roots[old - 1]), (new, roots[new]), proof)
             assert not is_consistent((old, roots[old]), (new, roots[new - 1]), proof)
+            assert not is_consistent((old, roots[old]), (2 * new, roots[new]), proof)
 
 
 def test_trees_of_one_size_are_consistent_only_if_they_are_the_same() -> None:

@@ -88,6 +88,15 @@ def test_a_changed_log_proves_nothing(path: Path, tmp_path: Path) -> None:
             prove(changed, KEY.public, 3)
 
 
+def test_a_log_with_an_unsigned_end_proves_nothing(path: Path, tmp_path: Path) -> None:
+    longer = tmp_path / "longer.log"
+    longer.write_bytes(path.read_bytes() + b"\n")
+    for prove in (prove_inclusion, prove_consistency):
+        with pytest.raises(UntrustedInputError) as refused:
+            prove(longer, KEY.public, 3)
+        assert refused.value.reason is Reason.TRUNCATED
+
+
 def test_the_log_goes_on_from_each_of_its_checkpoints(path: Path) -> None:
     lines = path.read_text("utf-8").splitlines()[1::2]
     notes = [line.encode().decode("unicode_escape").encode("latin-1") for line in lines]

@@ -133,6 +133,16 @@ def test_a_checkpoint_that_stands_twice_is_found(path: Path, log: bytes) -> None
         assert "twice" in found.message
 
 
+def test_a_checkpoint_line_has_one_spelling(path: Path, log: bytes) -> None:
+    for there, instead in [("\u2014".encode(), b"\\u2014"), (b'"}\n', b'"} \n'), (b"example", b"ex\\u0061mple")]:
+        parts = groups(log)
+        line, checkpoint = parts[3]
+        other = checkpoint.replace(there, instead, 1)
+        assert json.loads(other) == json.loads(checkpoint)
+        assert other != checkpoint
+        assert "is not one" in problem(path, joined([*parts[:3], (line, other), *parts[4:]])).message
+
+
 def changed_bytes(content: bytes) -> Iterator[bytes]:
     """Each byte changed a little; each seventh also to what has a meaning in the format."""
     for place, byte in enumerate(content):
