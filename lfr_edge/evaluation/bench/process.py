@@ -1,4 +1,4 @@
-"""This process's share of the machine: which cores, how much memory, whose processor time."""
+"""This process's share of the machine: which cores, how much memory."""
 
 import os
 import threading
@@ -7,14 +7,13 @@ from pathlib import Path
 
 from lfr_edge.errors import ConfigError, Reason
 
-_TASKS = Path("/proc/self/task")
 _SAMPLE_S = 1.0
 
 
 def keep_to(cores: int) -> tuple[int, ...]:
-    """Keep this process to the first `cores` that it may run on, and numpy to as many threads. Before numpy's import.
+    """Keep this process to the first `cores` that it may run on. ConfigError if there are not so many. Returns which.
 
-    Returns which. ConfigError if there are not so many.
+    Before numpy's import: its BLAS makes as many threads as it then may use cores.
     """
     allowed = sorted(os.sched_getaffinity(0))
     if not 1 <= cores <= len(allowed):
@@ -25,8 +24,6 @@ def keep_to(cores: int) -> tuple[int, ...]:
         )
     kept = tuple(allowed[:cores])
     os.sched_setaffinity(0, kept)
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = str(cores)
     return kept
 
 
@@ -35,20 +32,6 @@ def memory_mib(field: str) -> float:
     lines = Path("/proc/self/status").read_text("ascii").splitlines()
     (value,) = (line.split()[1] for line in lines if line.startswith(f"{field}:"))
     return int(value) / 1024
-
-
-def cpu_s_by_thread() -> dict[int, float]:
-    """Processor seconds of every live thread, by its native id."""
-    tick = os.sysconf("SC_CLK_TCK")
-    seconds = {}
-    for task in _TASKS.iterdir():
-        try:
-            stat = (task / "stat").read_text("ascii", errors="replace")
-        except OSError:  # it has ended meanwhile
-            continue
-        fields = stat.rpartition(")")[2].split()  # a thread's name may hold spaces
-        seconds[int(task.name)] = (int(fields[11]) + int(fields[12])) / tick
-    return seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,10 +151,8 @@ def test_a_repeated_clip_has_every_picture_as_often(tmp_path: Path) -> None:
 
 @pytest.fixture
 def unbound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command keeps its process to some cores, and numpy to as many threads: not this process."""
+    """The command keeps its process to some cores: not this process."""
     monkeypatch.setattr("os.sched_setaffinity", lambda *_: None)
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        monkeypatch.setenv(variable, "")
 
 
 @pytest.mark.usefixtures("unbound")
