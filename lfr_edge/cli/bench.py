@@ -15,8 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from lfr_edge.clock import SystemClock
 from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.evaluation.bench.process import MemoryWatch, keep_to, memory_mib
+from lfr_edge.evaluation.report import machine
 from lfr_edge.files import PUBLIC, new_file
 from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, EngineSet, load_engine_set
 from lfr_edge.inference.store import DEFAULT_STORE, EngineStore
@@ -59,6 +61,8 @@ def _bench(args: argparse.Namespace) -> None:
     measured = {"clip": _clip, "detector": _detector, "search": _search}[args.what](args, engine_set, store)
     content = {
         "what": args.what,
+        "date": SystemClock().utc().isoformat(timespec="seconds"),
+        "machine": machine(),
         "software": {name: version(name) for name in _LIBRARIES},
         "engine_set": {"name": engine_set.name, "contract": engine_set.contract, "digest": engine_set.digest},
         "cores": args.cores,
