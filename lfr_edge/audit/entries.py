@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Union
 
 from pydantic import Field, ValidationError
 
-from lfr_edge.audit.events import EVENTS, Count, Event, Moment
+from lfr_edge.audit.events import EVENTS
+from lfr_edge.audit.fields import Count, Event, Moment
 from lfr_edge.errors import Reason, UntrustedInputError
 from lfr_edge.messages.fields import Message
 

@@ -15,7 +15,8 @@ from typing import BinaryIO
 
 from lfr_edge.audit.checkpoint import Checkpoint
 from lfr_edge.audit.entries import LARGEST_ENTRY_BYTES, Entry
-from lfr_edge.audit.events import Event, LogCreated, LogRecovered
+from lfr_edge.audit.events import LogCreated, LogRecovered
+from lfr_edge.audit.fields import Event
 from lfr_edge.audit.merkle import leaf_hash
 from lfr_edge.audit.reader import LogReader, checkpoint_line
 from lfr_edge.clock import Clock

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lfr_edge.audit import events as kinds
 from lfr_edge.audit.checkpoint import log_origin
+from lfr_edge.audit.fields import Event
 from lfr_edge.audit.log import AuditLog
 from lfr_edge.clock import ManualClock
 from lfr_edge.crypto.notes import NoteSigner
@@ -20,7 +21,7 @@ A, B, C, D = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)
 NAMED = {"order": ORDER.id}
 LISTED = {**NAMED, "watchlist_sha256": A, "engine_set": D}
 
-EXAMPLES: tuple[kinds.Event, ...] = (
+EXAMPLES: tuple[Event, ...] = (
     kinds.LogCreated(**VAN, origin="lfr-edge/example/van-1", software="0.1.0"),
     kinds.LogRecovered(**VAN, cut_bytes=17, cut_sha256=A),
     kinds.Started(**VAN, software="0.1.0", config_sha256=A, engine_set=D),
@@ -107,7 +108,7 @@ def signer(key: SigningKey | None = None, name: str = "van-1") -> NoteSigner:
     return NoteSigner(log_origin("example", name), key or SigningKey.generate())
 
 
-def write_log(path: Path, by: NoteSigner, events: Sequence[kinds.Event] = EXAMPLES[2:]) -> list[int]:
+def write_log(path: Path, by: NoteSigner, events: Sequence[Event] = EXAMPLES[2:]) -> list[int]:
     """A log of these events, one append each, a second apart; returns the file's length after each append."""
     clock = ManualClock(START)
     log = AuditLog.open(path, by, clock)

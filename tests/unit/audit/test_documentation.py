@@ -11,7 +11,8 @@ from support.audit_events import START
 
 from lfr_edge.audit import log as log_module
 from lfr_edge.audit.entries import LARGEST_ENTRY_BYTES
-from lfr_edge.audit.events import EVENTS, Clause, Consulted, Stopped
+from lfr_edge.audit.events import EVENTS, Consulted, Stopped
+from lfr_edge.audit.fields import Clause
 from lfr_edge.audit.log import AuditLog
 from lfr_edge.audit.proofs import check_inclusion, prove_inclusion
 from lfr_edge.audit.reader import verify_log

@@ -7,7 +7,8 @@ import pytest
 from support.audit_events import EXAMPLES, START
 
 from lfr_edge.audit.entries import Entry
-from lfr_edge.audit.events import Event, Stopped
+from lfr_edge.audit.events import Stopped
+from lfr_edge.audit.fields import Event
 from lfr_edge.errors import Reason, UntrustedInputError
 
 ENTRY = Entry(at=START, event=Stopped(by="person:Zoë", why='said "stop" \\ end'), index=7)

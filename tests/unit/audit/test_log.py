@@ -15,7 +15,8 @@ import pytest
 from support.audit_events import START, VAN, signer, write_log
 
 from lfr_edge.audit import log as log_module
-from lfr_edge.audit.events import Event, LogRecovered, Started, Stopped
+from lfr_edge.audit.events import LogRecovered, Started, Stopped
+from lfr_edge.audit.fields import Event
 from lfr_edge.audit.log import AuditLog
 from lfr_edge.audit.reader import LogReader, open_log, verify_log
 from lfr_edge.clock import ManualClock
