@@ -64,7 +64,7 @@ def open_embedder(embedder: EmbedderSpec, store: EngineStore) -> InferenceEngine
 
 
 class OpenVinoEngine:
-    """One model in several lanes. DeviceError where OpenVINO fails."""
+    """One model in several lanes, the second made when it is first needed. DeviceError where OpenVINO fails."""
 
     def __init__(self, spec: ModelSpec, limits: _Limits, store: EngineStore, *, lanes: int) -> None:
         self.lanes = lanes
@@ -90,8 +90,8 @@ class OpenVinoEngine:
         self._check_open()
         if batch_shape not in self._shapes:
             self._limits.check(batch_shape)
-            shapes = [lane.shapes_for(batch_shape) for lane in self._lanes_for(batch_shape)]
-            self._shapes[batch_shape] = dict(zip(self._names, shapes[0], strict=True))
+            shapes = self._lanes_for(batch_shape)[0].shapes_for(batch_shape)
+            self._shapes[batch_shape] = dict(zip(self._names, shapes, strict=True))
         return self._shapes[batch_shape]
 
     def start(self, batch: NDArray[np.uint8], out: Mapping[str, NDArray[np.float32]]) -> Pending:
@@ -104,6 +104,8 @@ class OpenVinoEngine:
         if sum(lane.busy for lane in self._every_lane()) == self.lanes:
             raise RuntimeError(f"{self.lanes} batches are under way already")
         lanes = self._lanes_for(shape)
+        if all(lane.busy for lane in lanes):
+            lanes.appendleft(_Lane(self._weights, self._spec, self._limits.compiled_for(shape)))
         while lanes[0].busy:
             lanes.rotate(-1)
         lane = lanes[0]
@@ -139,7 +141,7 @@ class OpenVinoEngine:
         lanes = self._compiled.pop(key, None)
         if lanes is None:
             self._make_room()
-            lanes = deque(_Lane(self._weights, self._spec, key) for _ in range(self.lanes))
+            lanes = deque([_Lane(self._weights, self._spec, key)])
         self._compiled[key] = lanes
         return lanes
 
@@ -211,13 +213,13 @@ class _Lane:
 
     def forget(self) -> None:
         """Overwrite the activations of everything since the last call."""
-        if self._under_way is not None:
-            self.finish(self._under_way)
         if self._to_forget is not None:
             self._run_on_zeros(self._to_forget)
         self._to_forget = None
 
     def _run_on_zeros(self, shape: BatchShape) -> None:
+        if self._under_way is not None:
+            self.finish(self._under_way)
         length = math.prod(shape)
         if self._zeros.size < length:
             self._zeros = np.zeros(length, np.uint8)

@@ -198,6 +198,15 @@ def test_nothing_under_way_is_referred_to_after_its_wait(subject: Subject) -> No
     assert [watcher() for watcher in watchers] == [None] * len(watchers)
 
 
+def test_shapes_can_be_asked_for_while_a_batch_is_under_way(subject: Subject) -> None:
+    batch = pictures(subject.shape(1))
+    expected, outputs = subject.infer(batch), subject.outputs(batch.shape)
+    pending = subject.engine.start(batch, outputs)
+    assert all(shape[0] == 5 for shape in subject.engine.output_shapes(subject.shape(5)).values())
+    pending.wait()
+    assert all(np.array_equal(outputs[name], expected[name]) for name in expected)
+
+
 @pytest.mark.parametrize("end", ["forget", "close"])
 def test_forgetting_and_closing_finish_what_is_under_way(subject: Subject, end: str) -> None:
     batch = pictures(subject.shape(1))
@@ -281,8 +290,7 @@ def test_a_lane_is_not_left_out(store: EngineStore, tmp_path: Path) -> None:
     for name, seed in (("canary", 7), ("other", 8)):
         (tmp_path / name).write_bytes(pictures((1, 192, 320, 3), seed).tobytes())
     with _InferringProcess("openvino-detector", store) as process:
-        process.infer(tmp_path / "other", 1)
-        process.infer(tmp_path / "other", 1)
+        process.infer(tmp_path / "other", 1, in_every_lane=True)
         before = process.activations()
         process.infer(tmp_path / "canary", 1)
         canary = np.setdiff1d(process.activations(), before)
