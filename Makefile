@@ -46,7 +46,7 @@ accuracy: setup
 		--list $(LFR_EDGE_SHARED)/media/synthetic/lookalikes
 
 # How fast, beside other software and beside what the machine can do, into build/bench/. Five minutes on two cores;
-# LONG=1 is two hours. SETS= other engine sets; ROUNDS=; BESIDE= another checkout, measured in turns with this one.
+# LONG=1 is an hour. SETS= other engine sets; ROUNDS=; BESIDE= another checkout, measured in turns with this one.
 bench: SETS = yunet-mobilefacenet
 bench: setup setup-bench
 	@for set in $(SETS) yunet-mobilefacenet; do \
