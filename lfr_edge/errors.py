@@ -36,6 +36,7 @@ class Reason(Enum):
     ENGINE_SET_NOT_ALLOWED = "engine-set-not-allowed"
     THRESHOLD_BELOW_FLOOR = "threshold-below-floor"
     DEMO_ORDER = "demo-order"
+    BUDGET_EXCEEDED = "budget-exceeded"
     SAMPLE_UNUSABLE = "sample-unusable"
     # devices and services
     SOURCE_UNREADABLE = "source-unreadable"

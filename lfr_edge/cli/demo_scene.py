@@ -188,6 +188,8 @@ def set_the_scene(folder: Path, rows: list[Row], engine_set: EngineSet, store: E
         margin=0.0,
         confirmation=2,
         cooldown_s=60.0,
+        expected_faces=1000,
+        list_size=1,
         watchlist_sha256=UNSEALED,
         pictures_sha256=UNSEALED,
         contract=engine_set.contract,

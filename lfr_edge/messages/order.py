@@ -15,6 +15,9 @@ from lfr_edge.messages.fields import Digest, Distinct, Identifier, Message, Reci
 LONGEST_DEPLOYMENT = timedelta(hours=24)
 """A watchlist lives for one deployment, and for a day at the longest (College of Policing APP; Bridges)."""
 
+DEFAULT_BUDGET = 0.001
+"""One false alert in 1,000 faces (South Wales Police; R4)."""
+
 
 class VanAssignment(Message):
     """One van of the deployment."""
@@ -25,11 +28,20 @@ class VanAssignment(Message):
     cameras: Annotated[tuple[Identifier, ...], Field(min_length=1), Distinct]
 
 
+class BudgetAcceptance(Message):
+    """Who accepted more false alerts than the budget allows, and why."""
+
+    by: Text
+    why: Text
+
+
 class Order(Message):
     """Purpose, place, window, cameras, list and rules of one deployment."""
 
     version: Literal[1] = 1
     id: Identifier
+    replaces: Identifier | None = None
+    """The order that this one takes over from: the same van, without a blind gap; the old list is erased."""
     purpose: Text
     legal_basis: Text
     place: Text
@@ -45,6 +57,14 @@ class Order(Message):
     """Comparisons of a track in a row that must agree before it can alert."""
     cooldown_s: Annotated[float, Field(ge=0)]
     """How long an entry that alerted stays quiet."""
+    expected_faces: Annotated[int, Field(ge=1, le=10_000_000)]
+    """How many faces are expected to pass within the window."""
+    budget: Annotated[float, Field(gt=0, le=1)] = DEFAULT_BUDGET
+    """False alerts for each face that passes, at most."""
+    budget_accepted: BudgetAcceptance | None = None
+    """Without it, an order above its budget is refused."""
+    list_size: Annotated[int, Field(ge=1, le=1_000_000)]
+    """How many entries the watchlist has."""
     watchlist_sha256: Digest
     pictures_sha256: Digest
     contract: Digest
@@ -53,6 +73,16 @@ class Order(Message):
     """Control rooms: alerts are sealed to all of them."""
     alert_expiry_h: Annotated[float, Field(gt=0, le=24)] = 24
     """How long after the decision an alert may be shown."""
+    evidence_retention_d: Annotated[int, Field(ge=0, le=31)] = 31
+    """How many days after `not_after` the control room keeps alerts; then the key that opens them is destroyed."""
+    key_protection: Literal["file", "host-key", "tpm2"] = "file"
+    """The weakest protection of the van's wrapping key that will do, weakest first."""
+    unlock: Literal["none", "required"] = "none"
+    """Whether a share of the list's key must be given at the van's start, so that its disk alone opens nothing."""
+    no_swap: bool = False
+    """Refused where memory could be written to swap."""
+    no_core_dumps: bool = False
+    """Refused where memory could be written to a core file."""
     notice_url: Annotated[str, StringConstraints(pattern=r"^https?://[!-~]{1,500}$")]
     demo: bool
 
@@ -60,6 +90,12 @@ class Order(Message):
     def _check_window(self) -> "Order":
         if not timedelta(0) < self.not_after - self.not_before <= LONGEST_DEPLOYMENT:
             raise ValueError("not_after must be later than not_before, by 24 hours at the most")
+        return self
+
+    @model_validator(mode="after")
+    def _check_replaced(self) -> "Order":
+        if self.replaces == self.id:
+            raise ValueError("an order cannot replace itself")
         return self
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ else:
 UNSEALED = "0" * 64
 """Stands for a member's digest in an order whose package is not made yet."""
 
-_FILLED_IN = ("version", "watchlist_sha256", "pictures_sha256", "contract", "engine_sets", "recipients")
+_FILLED_IN = ("version", "list_size", "watchlist_sha256", "pictures_sha256", "contract", "engine_sets", "recipients")
 
 
 def read_order(
@@ -37,6 +37,7 @@ def read_order(
         "contract": engine_set.contract,
         "engine_sets": [engine_set.digest],
         "recipients": list(recipients),
+        "list_size": 1,
         "watchlist_sha256": UNSEALED,
         "pictures_sha256": UNSEALED,
     }

@@ -32,7 +32,8 @@ def seal_package(
     with TemporaryFile() as pictures_file, TemporaryFile() as watchlist_file:  # ciphertext only
         pictures, watchlist = cast(BinaryIO, pictures_file), cast(BinaryIO, watchlist_file)
         _write_members(workspace, order, watchlist, pictures)
-        sealed = order.model_copy(update={"watchlist_sha256": _digest(watchlist), "pictures_sha256": _digest(pictures)})
+        digests = {"watchlist_sha256": _digest(watchlist), "pictures_sha256": _digest(pictures)}
+        sealed = order.model_copy(update={"list_size": len(workspace.entries), **digests})
         write_package(out, sign_order(sealed, keys), watchlist, pictures)
     return sealed
 

@@ -104,6 +104,8 @@ def _scene(bench: Bench, folder: Path, cameras: Sequence[str]) -> Scene:
         margin=0.0,
         confirmation=2,
         cooldown_s=0.0,  # so that every pass of every camera is one latency
+        expected_faces=1000,
+        list_size=1,
         watchlist_sha256=UNSEALED,
         pictures_sha256=UNSEALED,
         contract=bench.engine_set.contract,

@@ -38,6 +38,7 @@ threshold = 0.55
 margin = 0.05
 confirmation = 2
 cooldown_s = 300
+expected_faces = 10000
 alert_expiry_h = 12
 notice_url = "https://example.org/notice"
 demo = false
