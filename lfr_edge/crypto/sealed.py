@@ -34,9 +34,14 @@ class SealIdentity:
         return cls(pyrage.x25519.Identity.generate())
 
     @classmethod
-    def from_file(cls, path: Path) -> "SealIdentity":
-        """Read the format of age-keygen: comments and one AGE-SECRET-KEY line."""
-        lines = key_files.read(path).decode("ascii", errors="replace").splitlines()
+    def from_file(cls, path: Path, ask: key_files.AskPassphrase | None = None) -> "SealIdentity":
+        """Read the format of age-keygen: comments and one AGE-SECRET-KEY line; may be locked."""
+        return cls.from_bytes(key_files.read_private(path, ask), path)
+
+    @classmethod
+    def from_bytes(cls, content: bytes, path: Path) -> "SealIdentity":
+        """The same of a file's content; `path` is where it came from."""
+        lines = content.decode("ascii", errors="replace").splitlines()
         keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         try:
             (key,) = keys
@@ -47,10 +52,13 @@ class SealIdentity:
             Reason.FILE_MALFORMED, f"{path} is not one age identity", fix="give the file that `keygen` wrote"
         )
 
-    def to_file(self, path: Path) -> None:
+    def to_file(self, path: Path, *, locked_with: str | None = None) -> None:
         """Write the format of age-keygen, mode 0600, atomically; never over an existing file."""
-        content = f"# public key: {self.recipient}\n{self._identity}\n"
-        key_files.write_new(path, content.encode("ascii"), mode=key_files.PRIVATE)
+        key_files.write_private(path, self.to_bytes(), locked_with=locked_with)
+
+    def to_bytes(self) -> bytes:
+        """The private key in the format of age-keygen."""
+        return f"# public key: {self.recipient}\n{self._identity}\n".encode("ascii")
 
     @property
     def recipient(self) -> str:

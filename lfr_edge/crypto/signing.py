@@ -89,19 +89,19 @@ class SigningKey:
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
-    def from_file(cls, path: Path) -> "SigningKey":
-        """Read an unencrypted PEM PKCS#8 private key."""
+    def from_file(cls, path: Path, ask: key_files.AskPassphrase | None = None) -> "SigningKey":
+        """Read a PEM PKCS#8 private key; may be locked as `key_files` does it."""
         try:
-            private = load_pem_private_key(key_files.read(path), password=None)
+            private = load_pem_private_key(key_files.read_private(path, ask), password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
             raise _not_a_key(path, "private") from error
         if not isinstance(private, Ed25519PrivateKey):
             raise _not_a_key(path, "private")
         return cls(private)
 
-    def to_file(self, path: Path) -> None:
+    def to_file(self, path: Path, *, locked_with: str | None = None) -> None:
         """Write PEM PKCS#8, mode 0600, atomically; never over an existing file."""
-        key_files.write_new(path, self._signer.private_bytes, mode=key_files.PRIVATE)
+        key_files.write_private(path, self._signer.private_bytes, locked_with=locked_with)
 
     @property
     def public(self) -> VerifyKey:
@@ -119,18 +119,42 @@ def sign(payload: bytes, purpose: Purpose, keys: Sequence[SigningKey]) -> bytes:
     envelope = Envelope(payload, purpose.value, {})
     for key in keys:
         envelope.sign(key.signer)
-    return json.dumps(envelope.to_dict(), separators=(",", ":")).encode("ascii")
+    return _to_json(envelope)
+
+
+def add_signature(untrusted_envelope: bytes, purpose: Purpose, key: SigningKey) -> bytes:
+    """The envelope with one signature more. UntrustedInputError if it is for another purpose.
+
+    Signs the payload as it is: show it to the person first (`unverified_payload`).
+    """
+    envelope = _parse_for(untrusted_envelope, purpose)
+    envelope.sign(key.signer)
+    return _to_json(envelope)
+
+
+def unverified_payload(untrusted_envelope: bytes, purpose: Purpose) -> bytes:
+    """What was signed, or is to be, without any check of signatures."""
+    return _parse_for(untrusted_envelope, purpose).payload
+
+
+def signers(untrusted_envelope: bytes, purpose: Purpose, trusted: Sequence[VerifyKey]) -> list[VerifyKey]:
+    """Those of the trusted keys whose signature is there and valid, each once."""
+    envelope = _parse_for(untrusted_envelope, purpose)
+    found = {key.key_id: key for key in trusted if key.key_id in envelope.signatures}
+    return [key for key in found.values() if _is_signed_by(envelope, key)]
+
+
+def _is_signed_by(envelope: Envelope, key: VerifyKey) -> bool:
+    try:
+        envelope.verify([key.sslib_key], 1)
+    except VerificationError:
+        return False
+    return True
 
 
 def verify(untrusted_envelope: bytes, purpose: Purpose, trusted: Sequence[VerifyKey], *, threshold: int = 1) -> bytes:
     """The payload, if at least `threshold` different trusted keys signed it for this purpose."""
-    envelope = _parse(untrusted_envelope)
-    if envelope.payload_type != purpose.value:
-        raise UntrustedInputError(
-            Reason.SIGNATURE_INVALID,
-            f"this was not signed as an {purpose.name.lower()}",
-            fix="give the file that was signed for this purpose",
-        )
+    envelope = _parse_for(untrusted_envelope, purpose)
     keys = {key.key_id: key.sslib_key for key in trusted}
     if not keys.keys() & envelope.signatures.keys():
         raise UntrustedInputError(
@@ -153,6 +177,22 @@ def verify(untrusted_envelope: bytes, purpose: Purpose, trusted: Sequence[Verify
             fix="get an undamaged copy, signed by enough people",
         ) from error
     return envelope.payload
+
+
+def _to_json(envelope: Envelope) -> bytes:
+    return json.dumps(envelope.to_dict(), separators=(",", ":")).encode("ascii")
+
+
+def _parse_for(untrusted_envelope: bytes, purpose: Purpose) -> Envelope:
+    """The envelope, if it is for this purpose."""
+    envelope = _parse(untrusted_envelope)
+    if envelope.payload_type != purpose.value:
+        raise UntrustedInputError(
+            Reason.SIGNATURE_INVALID,
+            f"this was not signed as an {purpose.name.lower()}",
+            fix="give the file that was signed for this purpose",
+        )
+    return envelope
 
 
 class _UntrustedSignature(BaseModel):

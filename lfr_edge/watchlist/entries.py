@@ -7,7 +7,7 @@ An entry is known by an opaque id; who that is stands in the force's own system.
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, StringConstraints
+from pydantic import Field, NonNegativeInt, PositiveInt, StringConstraints, model_validator
 
 from lfr_edge.messages.fields import EntryId, Message, Text
 
@@ -25,6 +25,17 @@ class Particulars(Message):
     """When the picture was taken."""
     expires: date | None = None
     """The last day on which the entry may be used."""
+    under_18: bool = False
+    under_18_rationale: Text | None = None
+    """Why somebody under 18 is on the list: never without one (APP)."""
+    volunteer: bool = False
+    """Of the blue list: their matches are test passes, never alerts (R23)."""
+
+    @model_validator(mode="after")
+    def _check_under_18(self) -> "Particulars":
+        if self.under_18 != (self.under_18_rationale is not None):
+            raise ValueError("under_18 and under_18_rationale go together")
+        return self
 
 
 class PictureMember(Message):
