@@ -49,9 +49,8 @@ class _AlwaysDue(Track):
     __slots__ = ()
 
     def is_due(self, now_ns: int, sequence: int, promise: float) -> bool:
-        """Whatever is known already."""
-        del now_ns, sequence, promise
-        return True
+        """Whatever is known already, until the track has matched."""
+        return not self.settled or super().is_due(now_ns, sequence, promise)
 
 
 class _EvenlyDue(Track):
@@ -80,6 +79,15 @@ class _BestFaceOnly(Track):
             np.copyto(best, features)
         np.copyto(features, best)
         self.faces += 1
+
+
+class _Trusting(Track):
+    __slots__ = ()
+
+    def resembles(self, features: NDArray[np.float32], threshold: float) -> bool:
+        """Whatever the face looks like: place and motion say whose it is."""
+        del features, threshold
+        return True
 
 
 class _RipeAtOnce(Rule):
@@ -111,6 +119,7 @@ OF_FOOTAGE = (
     Variant("a face every 120 ms embedded", recogniser=_following(_EvenlyDue)),
     Variant("unweighted fusion", recogniser=_following(_EquallyWeighted)),
     Variant("no fusion: the best face alone", recogniser=_following(_BestFaceOnly)),
+    Variant("unlike faces fused too", recogniser=_following(_Trusting)),
     Variant("few faces need no more than many", rule=_ripe_at_once),
     Variant("confirmation 1", rule=partial(replace, confirmation=1)),
     Variant("confirmation 4", rule=partial(replace, confirmation=4)),

@@ -34,6 +34,10 @@ from lfr_edge.watchlist.references import Watchlist
 # An embedding costs about a fifth of a detection (two cores, 720p). Four in one step keep a crowd under 100 ms; who is
 # left out comes first in the next step.
 FACES_PER_STEP = 4
+# So many faces in a row that do not look like a track's are somebody else's: people who cross, or take turns behind a
+# pillar, can look like one to who knows only place and motion. Of one person's faces on the street clip 5 % are so
+# unlike the others (turned away, far), hardly ever three in a row.
+STRANGERS = 3
 # An inference overwrites only as much of an earlier one as it is large itself: a crowd's faces would stay while one
 # person is in view. So the engines forget what remains this often, whoever is in view.
 FORGET_NS = 1_000_000_000
@@ -69,6 +73,7 @@ class Counts:
 class _Chosen(NamedTuple):
     """A face that is worth an embedding."""
 
+    track_id: int
     track: Track
     detection: Detection
     promise: float  # `vision.quality.promise`
@@ -183,11 +188,10 @@ class Recogniser:
             if detection.inter_eye_px < self._views[frame.camera].minimum_inter_eye_px:
                 continue
             track = self._track(frame.camera, track_id)
-            if track.settled:
-                continue
             promise = quality.promise(detection, width_px=image.width_px, height_px=image.height_px)
-            if track.faces < confirmation or track.is_due(frame.captured_ns, frame.sequence, promise):
-                worth.append(_Chosen(track, detection, promise))
+            unknown = track.faces < confirmation and not track.settled
+            if unknown or track.is_due(frame.captured_ns, frame.sequence, promise):
+                worth.append(_Chosen(track_id, track, detection, promise))
         worth.sort(key=lambda chosen: (chosen.track.last_embedded_ns, -chosen.promise))
         return worth[:FACES_PER_STEP]
 
@@ -203,9 +207,13 @@ class Recogniser:
         values = [measured.value for measured in qualities]
         self.counts.embeddings += len(chosen)
         alerts = []
-        for (track, detection, promise), value, row in zip(chosen, values, features, strict=True):
+        for face, value, row in zip(chosen, values, features, strict=True):
+            detection = face.detection
             others = [other.box_px for other in detections if other is not detection]
-            track.note_embedded(frame.captured_ns, frame.sequence, promise)
+            face.track.note_embedded(frame.captured_ns, frame.sequence, face.promise)
+            track = self._person(frame, face, row, value)
+            if track is None or track.settled:
+                continue
             if value > track.best_quality:
                 track.best_quality = value
                 track.keep_sample(frame.image, detection.box_px, others)
@@ -214,13 +222,32 @@ class Recogniser:
             track.rest_while(self._decider.rule.short_of(track.faces, first.score))
             if not self._decider.confirms(track.streak, track.faces, first, runner_up):
                 continue
-            track.settled = True
+            track.settle()
             self.counts.matches += 1
             if self._decider.may_alert(first.entry.id, frame.captured_ns):
                 match = Match(first, runner_up, track.faces, frame.camera, frame.captured_at)
                 alerts.append(self._seal(match, track, frame.image, (detection.box_px, others)))
         self.counts.alerts += len(alerts)
         return alerts
+
+    def _person(self, frame: Frame, face: _Chosen, features: NDArray[np.float32], value: float) -> Track | None:
+        """Whose face this is: the track's, or a new one's if somebody else took its place; None while that is unclear.
+
+        A better face than all before it says more than they do, whoever they were: then the track starts over.
+        """
+        track = face.track
+        if track.resembles(features, self._extractor.engine_set.threshold):
+            return track
+        if value > track.best_quality and not track.settled:
+            track.start_over()
+            return track
+        if track.doubted < STRANGERS:
+            return None
+        new_id = self._trackers[frame.camera].split(face.track_id)
+        self._end(frame.camera, [face.track_id])
+        track = self._track(frame.camera, new_id)
+        track.note_embedded(frame.captured_ns, frame.sequence, face.promise)
+        return track
 
     def _seal(self, match: Match, track: Track, image: Image, boxes: tuple[Box, Sequence[Box]]) -> SealedAlert:
         if track.sample is None:

@@ -37,6 +37,7 @@ class Track:
         "_sample",
         "best_promise",
         "best_quality",
+        "doubted",
         "faces",
         "last_embedded_ns",
         "last_embedded_sequence",
@@ -51,11 +52,12 @@ class Track:
         self._sample: Lease | None = None
         self.best_promise = 0.0
         self.best_quality = -1.0
+        self.doubted = 0  # faces in a row that do not look like this person
         self.faces = 0
         self.last_embedded_ns = 0
         self.last_embedded_sequence = 0
         self.rest = 1.0  # until the next face is due, in units of REST_NS
-        self.settled = False  # has matched: nothing more to find out
+        self.settled = False  # has matched: nothing more to find out, but whether somebody else took the place
         self.streak = Streak()
 
     def is_due(self, now_ns: int, sequence: int, promise: float) -> bool:
@@ -63,7 +65,7 @@ class Track:
         return (
             now_ns - self.last_embedded_ns >= self.rest * REST_NS
             or sequence - self.last_embedded_sequence >= self.rest * REST_PICTURES
-            or promise >= self.best_promise * CLEARLY_BETTER
+            or (promise >= self.best_promise * CLEARLY_BETTER and not self.settled)
         )
 
     def note_embedded(self, now_ns: int, sequence: int, promise: float) -> None:
@@ -77,6 +79,32 @@ class Track:
         One more face changes a mean of many little; who is near the threshold goes on at the present pace.
         """
         self.rest = min(max(short_of, 1.0), LONGEST_REST)
+
+    def settle(self) -> None:
+        """This person has matched: look again now and then, for somebody else in the same place."""
+        self.settled = True
+        self.rest = LONGEST_REST
+
+    def resembles(self, features: NDArray[np.float32], threshold: float) -> bool:
+        """Whether the face `features` (D,) scores `threshold` with the fused faces so far; True before the first.
+
+        Counts in `doubted` how many in a row did not, and has the next one looked at soon.
+        """
+        total = self._features.array
+        length = float(np.dot(total, total)) ** 0.5
+        if float(np.dot(total, features)) >= threshold * length:
+            self.doubted = 0
+            return True
+        self.doubted += 1
+        self.rest = 1.0
+        return False
+
+    def start_over(self) -> None:
+        """Forget all faces so far, as if the track began now."""
+        self._features.array.fill(0)
+        self._drop_sample()
+        self.best_quality, self.faces, self.doubted = -1.0, 0, 0
+        self.streak = Streak()
 
     def fuse(self, features: NDArray[np.float32], quality: float) -> None:
         """Add one face's `features` (D,) float32; on return they hold the probe: the weighted mean, length 1."""

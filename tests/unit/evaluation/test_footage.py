@@ -91,10 +91,11 @@ def variant_of(name: str) -> Variant:
 
 
 def test_each_way_to_choose_faces_has_its_cost(measured: Callable[..., FootageMeasures]) -> None:
-    # Ann alerts with her second face. Bob, a stranger, is followed in 19 pictures, 100 ms apart.
-    assert measured(ann=[(1, ANN, 0)]).embeddings_per_pass == (2 + 5) / 2
-    assert measured(variant_of("a face every 120 ms embedded")).embeddings_per_pass == (2 + 10) / 2
-    assert measured(variant_of("every face embedded")).embeddings_per_pass == (2 + 19) / 2
+    # Ann alerts with her second face, and is looked at once a second then. Bob, a stranger, is followed in 19 pictures,
+    # 100 ms apart.
+    assert measured(ann=[(1, ANN, 0)]).embeddings_per_pass == (4 + 5) / 2
+    assert measured(variant_of("a face every 120 ms embedded")).embeddings_per_pass == (4 + 10) / 2
+    assert measured(variant_of("every face embedded")).embeddings_per_pass == (4 + 19) / 2
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ class FakeExtractor:
     """Finds who the test put into the picture; writes down whom it embedded."""
 
     dimension = DIMENSION
+    engine_set = SimpleNamespace(threshold=0.5)
     lanes = 2
 
     def __init__(self, arena: Arena) -> None:

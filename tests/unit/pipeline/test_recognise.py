@@ -79,10 +79,47 @@ def test_only_faces_inside_the_zone_are_followed(
     assert [street.see(person("ann", 20), camera="south") for _ in range(3)][-2:] != [[], []]
 
 
-def test_a_settled_track_is_not_embedded_again(street: Street, person: Person) -> None:
-    for _ in range(30):
+def test_who_has_matched_is_embedded_once_a_second(street: Street, person: Person) -> None:
+    for _ in range(100):
         street.see(person("ann"))
-    assert street.extractor.embedded == [["ann"], ["ann"]]
+    assert len(street.extractor.embedded) == 2 + 98 // 24
+
+
+def test_who_takes_the_place_of_somebody_who_has_matched_alerts(street: Street, person: Person) -> None:
+    alerts = [street.see(person("ann" if picture < 10 else "bob")) for picture in range(60)]
+    assert [alert for alert in alerts if alert] == [["ann"], ["bob"]]
+    assert street.recogniser.counts.tracks == 2
+
+
+def test_two_people_who_look_like_one_track_are_not_fused(street: Street, person: Person) -> None:
+    """A passer-by's faces would pull Ann's probe under the threshold, or Ann's would lift theirs."""
+    for _ in range(10):
+        street.see(person("somebody"))
+    for _ in range(30):
+        street.see(person("ann", confidence=0.85))
+    assert [match.candidate.score for match in street.sealer.matches] == [pytest.approx(1.0)]
+
+
+def test_one_unlike_face_is_left_out_and_ends_nothing(street: Street, person: Person) -> None:
+    street.see(person("ann", likeness=0.6))
+    street.see(person("ann", likeness=0.6))
+    street.see(person("bob", confidence=0.8))
+    for _ in range(10):
+        street.see(person("ann", likeness=0.6))
+    assert [match.candidate.entry.id for match in street.sealer.matches] == ["ann"]
+    assert [match.candidate.score for match in street.sealer.matches] == [pytest.approx(0.6)]
+    assert street.recogniser.counts.tracks == 1
+
+
+def test_a_better_face_unlike_all_before_it_starts_its_track_over(street: Street, person: Person) -> None:
+    """From afar a face may look like anybody's; near, nothing of that may stay in the probe."""
+    for _ in range(6):
+        street.see(person("somebody", confidence=0.5))
+    alerts = [street.see(person("ann")) for _ in range(5)]
+    assert [alert for alert in alerts if alert] == [["ann"]]
+    assert street.sealer.matches[0].candidate.score == pytest.approx(1.0)
+    assert street.sealer.matches[0].faces == 2
+    assert street.recogniser.counts.tracks == 1
 
 
 def embedded_in(street: Street, people: Sequence[Person]) -> list[int]:
