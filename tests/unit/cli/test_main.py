@@ -1,5 +1,6 @@
 """The command line: what is imported for which role, and how it ends."""
 
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -38,6 +39,22 @@ def test_a_control_room_needs_neither_numpy_nor_engines() -> None:
 
 def test_the_van_loads_its_libraries_only_after_it_has_restarted_itself() -> None:
     assert loaded("run", "--help") == set()
+
+
+def test_what_a_command_multiplies_it_multiplies_on_one_thread() -> None:
+    program = """
+import os, sys
+from lfr_edge.cli.main import main
+try:
+    main(["--help"])
+except SystemExit:
+    import numpy
+    print("threads:", len(os.listdir("/proc/self/task")))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines()[-1] == "threads: 1"
 
 
 @pytest.mark.parametrize("arguments", [[], ["nothing"], ["run"], ["van", "nothing"]])
