@@ -43,7 +43,7 @@ LIBAV = Row(
 OPENVINO = Row(
     "openvino",
     "activations of the last inferences: pictures as float planes, aligned faces, features",
-    "overwritten by the next inference as far as that is as large; by zero inferences every second, and at stop",
+    "overwritten by the next inferences as far as they are as large; by zero inferences every second, and at stop",
     2.0,
 )
 MALLOC = Row(
