@@ -1,0 +1,265 @@
+"""`idle -> armed -> live -> ended`: what a van may do now, as a pure function.
+
+No I/O, no threads, no clock. `step` takes what was last written to disk, what the clocks say, whether the order still
+stands, and what somebody asks; it returns what to write to disk and what to do then. In this order: an action is
+carried out when its record is safe, so that a power cut at any point leaves a record that allows no more than before.
+
+`RULES` is the whole table, and docs/deployment.md shows it: the first rule of a state that holds is taken.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from typing import Literal
+
+from lfr_edge.errors import PolicyError, Reason
+from lfr_edge.messages.fields import Digest, Identifier, Message, UtcTime
+from lfr_edge.messages.order import LONGEST_DEPLOYMENT
+from lfr_edge.van.trusted_time import Anchor, Time
+
+_REMEMBERED = 100
+
+Cause = Literal["window-over", "stop", "revoke", "not-authorised", "files-over"]
+
+
+class State(Enum):
+    """What a van is."""
+
+    IDLE = "idle"  # no deployment
+    ARMED = "armed"  # a deployment is loaded; blind
+    LIVE = "live"  # sees
+    ENDED = "ended"  # blind; the deployment's list is erased, or is about to be
+
+
+class Request(Enum):
+    """What a person, or the last picture of a file, asks for."""
+
+    NONE = ""
+    STOP = "stop"
+    REVOKE = "revoke"
+    FILES_OVER = "files-over"
+
+
+class Action(Enum):
+    """What is to be done when the record is safe."""
+
+    SEE = "see"
+    BLIND = "blind"
+    PURGE = "purge"  # delete what was not delivered
+    ERASE = "erase"
+
+
+class Terms(Message):
+    """What the lifecycle needs of a signed order."""
+
+    order: Identifier
+    order_sha256: Digest
+    """Of `order.json`, signatures included."""
+    watchlist_sha256: Digest
+    not_before: UtcTime
+    not_after: UtcTime
+
+
+class EndedOrder(Message):
+    """An order that cannot be loaded again."""
+
+    order: Identifier
+    not_after: UtcTime
+
+
+class Record(Message):
+    """What is on disk."""
+
+    version: Literal[1] = 1
+    state: State
+    anchor: Anchor
+    terms: Terms | None = None
+    """Of the deployment that is loaded, or was last."""
+    cause: Cause | None = None
+    """Why it ended."""
+    erased: bool = False
+    """Is its erasure complete."""
+    ended: tuple[EndedOrder, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Whether the order still stands, as it was found when it was last checked."""
+
+    signatures: int  # by different trusted keys
+    required: int
+    fault: Reason | None = None  # what else forbids to see: engines, cameras, keys, memory
+
+    @property
+    def authorised(self) -> bool:
+        """Enough signatures, whatever the configuration asks for: one at least."""
+        return self.signatures >= max(self.required, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to write, then what to do; and while the van is blind, why."""
+
+    record: Record
+    actions: tuple[Action, ...]
+    blind: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    record: Record
+    time: Time
+    conditions: Conditions
+    request: Request
+
+    @property
+    def terms(self) -> Terms:
+        if self.record.terms is None:
+            raise RuntimeError("a deployment is loaded without terms")
+        return self.record.terms
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One line of the table."""
+
+    when: str
+    holds: Callable[[_Case], bool]
+    to: State
+    actions: tuple[Action, ...]
+    why: Reason | None  # why the van is blind then
+    cause: Cause | None = None
+
+
+_END = (Action.BLIND, Action.ERASE)
+_ENDINGS = (
+    Rule("`stop`", lambda case: case.request is Request.STOP, State.ENDED, _END, Reason.STOPPED, "stop"),
+    Rule(
+        "`stop --revoke`",
+        lambda case: case.request is Request.REVOKE,
+        State.ENDED,
+        (Action.BLIND, Action.PURGE, Action.ERASE),
+        Reason.STOPPED,
+        "revoke",
+    ),
+    Rule(
+        "`not_after` has passed: by the wall clock, or by the boot clock since the mark",
+        lambda case: case.time.no_earlier >= case.terms.not_after,
+        State.ENDED,
+        _END,
+        Reason.OUTSIDE_WINDOW,
+        "window-over",
+    ),
+    Rule(
+        "fewer valid signatures than the van requires",
+        lambda case: not case.conditions.authorised,
+        State.ENDED,
+        _END,
+        Reason.NOT_AUTHORISED,
+        "not-authorised",
+    ),
+    Rule(
+        "every camera was a file, and all are over",
+        lambda case: case.request is Request.FILES_OVER,
+        State.ENDED,
+        _END,
+        Reason.STOPPED,
+        "files-over",
+    ),
+)
+
+
+def _waiting(actions: tuple[Action, ...]) -> tuple[Rule, ...]:
+    return (
+        Rule("the clock is doubtful", lambda case: case.time.doubt is not None, State.ARMED, actions, None),
+        Rule("a condition is not met", lambda case: case.conditions.fault is not None, State.ARMED, actions, None),
+        Rule(
+            "`not_before` has not come",
+            lambda case: case.time.no_earlier < case.terms.not_before,
+            State.ARMED,
+            actions,
+            Reason.OUTSIDE_WINDOW,
+        ),
+    )
+
+
+RULES: dict[State, tuple[Rule, ...]] = {
+    State.IDLE: (Rule("always", lambda _: True, State.IDLE, (), Reason.NO_ORDER),),
+    State.ARMED: (*_ENDINGS, *_waiting(()), Rule("otherwise", lambda _: True, State.LIVE, (Action.SEE,), None)),
+    State.LIVE: (*_ENDINGS, *_waiting((Action.BLIND,)), Rule("otherwise", lambda _: True, State.LIVE, (), None)),
+    State.ENDED: (
+        Rule("the erasure is complete", lambda case: case.record.erased, State.ENDED, (), Reason.NO_ORDER),
+        Rule("otherwise", lambda _: True, State.ENDED, (Action.ERASE,), Reason.NO_ORDER),
+    ),
+}
+
+
+def first_record(time: Time) -> Record:
+    """Of a van that was never used."""
+    return Record(state=State.IDLE, anchor=time.anchor)
+
+
+def step(record: Record, time: Time, conditions: Conditions, request: Request = Request.NONE) -> Decision:
+    """What is to be written and done now."""
+    case = _Case(record, time, conditions, request)
+    rule = next(rule for rule in RULES[record.state] if rule.holds(case))
+    why = rule.why or time.doubt or conditions.fault
+    fields: dict[str, object] = {"state": rule.to, "anchor": time.anchor, "ended": _remembered(record, time)}
+    if rule.to is State.ENDED and record.state is not State.ENDED:
+        ended = EndedOrder(order=case.terms.order, not_after=case.terms.not_after)
+        fields |= {"cause": rule.cause, "erased": False, "ended": (*_remembered(record, time), ended)}
+    return Decision(_with(record, fields), rule.actions, None if rule.to is State.LIVE else why)
+
+
+def load(record: Record, time: Time, terms: Terms) -> Record:
+    """The record of a van that took this order. PolicyError if it may not."""
+    if record.state in {State.ARMED, State.LIVE}:
+        raise PolicyError(
+            Reason.ORDER_LOADED, f"order '{_name(record)}' is loaded", fix="end it first: lfr-edge deployment stop"
+        )
+    if record.state is State.ENDED and not record.erased:
+        raise PolicyError(
+            Reason.ERASURE_PENDING,
+            f"the list of order '{_name(record)}' is not erased yet",
+            fix="wait for it: lfr-edge deployment status",
+        )
+    if terms.order in {ended.order for ended in record.ended}:
+        raise PolicyError(
+            Reason.ORDER_ENDED, f"order '{terms.order}' has ended", fix="an end is final: have a new order signed"
+        )
+    if not timedelta(0) < terms.not_after - terms.not_before <= LONGEST_DEPLOYMENT:
+        raise PolicyError(
+            Reason.OUTSIDE_WINDOW, f"order '{terms.order}' is longer than a day", fix="have a shorter one signed"
+        )
+    if time.no_earlier >= terms.not_after:
+        raise PolicyError(
+            Reason.OUTSIDE_WINDOW,
+            f"the window of order '{terms.order}' is over since {terms.not_after:%Y-%m-%d %H:%M} UTC",
+            fix="check the clock, or have a new order signed",
+        )
+    return Record(state=State.ARMED, anchor=time.anchor, terms=terms, ended=_remembered(record, time))
+
+
+def restarted(record: Record) -> Record:
+    """What a record means to a new process: whoever was live is not any more."""
+    return _with(record, {"state": State.ARMED}) if record.state is State.LIVE else record
+
+
+def erased(record: Record) -> Record:
+    """The record when nothing of the deployment is left."""
+    return _with(record, {"erased": True})
+
+
+def _name(record: Record) -> str:
+    return record.terms.order if record.terms is not None else "?"
+
+
+def _remembered(record: Record, time: Time) -> tuple[EndedOrder, ...]:
+    """Ended orders, without those of long ago: their windows are over, so that every clock refuses them."""
+    long_ago, recent = record.ended[:-_REMEMBERED], record.ended[-_REMEMBERED:]
+    return (*(ended for ended in long_ago if time.no_earlier < ended.not_after), *recent)
+
+
+def _with(record: Record, fields: dict[str, object]) -> Record:
+    return Record(**{**dict(record), **fields})

@@ -1,0 +1,74 @@
+"""What time it is, as far as this van may believe it. Pure; reading the clocks is `clocks`.
+
+Three witnesses: the wall clock, the boot clock (which nobody sets, and which dies with a boot), and a mark on disk: the
+latest time that was ever believed. Time never passes more slowly than the boot clock says, so that no clock that is set
+back or stopped makes a deployment longer; and a wall clock that disagrees with both is doubted, which blinds the van
+until it is right again, but ends nothing.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+from lfr_edge.errors import Reason
+from lfr_edge.messages.fields import Message, Text, UtcTime
+
+TOLERANCE = timedelta(seconds=30)
+"""More than a quartz drifts in a day, less than what a time daemon puts right in one step."""
+
+_FLOOR = datetime(2026, 1, 1, tzinfo=timezone.utc)  # no van runs this software earlier
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All clocks at one moment."""
+
+    wall: datetime
+    boot_s: float  # since this boot, sleep included
+    boot_id: str
+    synchronised: bool  # does the system say that its wall clock follows a time source
+
+
+class Anchor(Message):
+    """What is remembered of time, on disk."""
+
+    mark: UtcTime
+    """No earlier than this: the latest time that was believed, carried on by the boot clock."""
+    boot_id: Text
+    boot_s: float
+    """The boot clock when it was the mark."""
+    synchronised: bool
+    """Was a synchronised wall clock believed in this boot: from then on it may not run ahead of the boot clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """What follows from the clocks."""
+
+    no_earlier: datetime
+    """Certain: so much time has passed at least."""
+    doubt: Reason | None
+    """Why the wall clock is not believed; without a doubt, it is `no_earlier` now."""
+    anchor: Anchor
+
+
+def believe(anchor: Anchor | None, reading: Reading, *, waive_synchronisation: bool = False) -> Time:
+    """Judge the clocks; with no anchor, this is the first time the van ever starts."""
+    if anchor is None:
+        anchor = Anchor(mark=_FLOOR, boot_id="none", boot_s=0.0, synchronised=False)
+    same_boot = anchor.boot_id == reading.boot_id
+    # The mark is older than a later boot: all of that boot has passed since.
+    passed_s = reading.boot_s - anchor.boot_s if same_boot else reading.boot_s
+    no_earlier = anchor.mark + timedelta(seconds=max(passed_s, 0))
+    bound = same_boot and anchor.synchronised
+    doubt: Reason | None = None
+    if reading.wall < no_earlier - TOLERANCE:
+        doubt = Reason.CLOCK_BEHIND
+    elif bound and reading.wall > no_earlier + TOLERANCE:
+        doubt = Reason.CLOCK_AHEAD
+    elif not reading.synchronised and not waive_synchronisation:
+        doubt = Reason.CLOCK_UNSYNCHRONISED
+    if doubt is None:
+        no_earlier = max(no_earlier, reading.wall)
+        bound = bound or reading.synchronised
+    moved = Anchor(mark=no_earlier, boot_id=reading.boot_id, boot_s=reading.boot_s, synchronised=bound)
+    return Time(no_earlier, doubt, moved)

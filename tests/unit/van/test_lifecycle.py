@@ -1,0 +1,246 @@
+"""The state machine: each line of its table, and what holds after any history of clocks, restarts and lost writes."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from lfr_edge.errors import PolicyError, Reason
+from lfr_edge.van import lifecycle
+from lfr_edge.van.lifecycle import RULES, Action, Conditions, EndedOrder, Record, Request, State, Terms, step
+from lfr_edge.van.trusted_time import Anchor, Reading, Time, believe
+
+START = datetime(2026, 6, 20, 12, tzinfo=timezone.utc)
+HOUR = timedelta(hours=1)
+MET = Conditions(2, 2)
+DOCUMENT = Path(__file__).parents[3] / "docs" / "deployment.md"
+
+
+def terms(order: str = "order-1", start: datetime = START, hours: float = 6) -> Terms:
+    return Terms(
+        order=order,
+        order_sha256="0" * 64,
+        watchlist_sha256="1" * 64,
+        not_before=start,
+        not_after=start + timedelta(hours=hours),
+    )
+
+
+def at(hours: float, doubt: Reason | None = None) -> Time:
+    now = START + timedelta(hours=hours)
+    return Time(now, doubt, Anchor(mark=now, boot_id="boot", boot_s=0.0, synchronised=True))
+
+
+def record(state: State, **changes: object) -> Record:
+    return Record(**{"state": state, "anchor": at(0).anchor, "terms": terms(), **changes})
+
+
+@pytest.mark.parametrize("state", [State.ARMED, State.LIVE])
+@pytest.mark.parametrize(
+    ("time", "conditions", "request_", "to", "why"),
+    [
+        (at(1), MET, Request.NONE, State.LIVE, None),
+        (at(1), MET, Request.STOP, State.ENDED, Reason.STOPPED),
+        (at(-9, Reason.CLOCK_BEHIND), MET, Request.REVOKE, State.ENDED, Reason.STOPPED),
+        (at(1), MET, Request.FILES_OVER, State.ENDED, Reason.STOPPED),
+        (at(6), MET, Request.NONE, State.ENDED, Reason.OUTSIDE_WINDOW),
+        (at(6, Reason.CLOCK_BEHIND), MET, Request.NONE, State.ENDED, Reason.OUTSIDE_WINDOW),
+        (at(-0.01), MET, Request.NONE, State.ARMED, Reason.OUTSIDE_WINDOW),
+        (at(1), Conditions(1, 2), Request.NONE, State.ENDED, Reason.NOT_AUTHORISED),
+        (at(1), Conditions(0, 0), Request.NONE, State.ENDED, Reason.NOT_AUTHORISED),
+        (at(1, Reason.CLOCK_AHEAD), MET, Request.NONE, State.ARMED, Reason.CLOCK_AHEAD),
+        (at(1, Reason.CLOCK_UNSYNCHRONISED), MET, Request.NONE, State.ARMED, Reason.CLOCK_UNSYNCHRONISED),
+        (at(1), replace(MET, fault=Reason.SWAP_POSSIBLE), Request.NONE, State.ARMED, Reason.SWAP_POSSIBLE),
+    ],
+)
+def test_a_loaded_deployment(
+    state: State, time: Time, conditions: Conditions, request_: Request, to: State, why: Reason | None
+) -> None:
+    decision = step(record(state), time, conditions, request_)
+    assert (decision.record.state, decision.blind) == (to, why)
+    assert (Action.SEE in decision.actions) == (to is State.LIVE and state is State.ARMED)
+    assert (Action.ERASE in decision.actions) == (to is State.ENDED)
+    assert (Action.PURGE in decision.actions) == (request_ is Request.REVOKE)
+    if state is State.LIVE and to is not State.LIVE:
+        assert Action.BLIND in decision.actions
+
+
+def test_an_idle_van_stays_idle_and_says_why() -> None:
+    idle = Record(state=State.IDLE, anchor=at(0).anchor)
+    decision = step(idle, at(1), MET, Request.STOP)
+    assert (decision.record.state, decision.actions, decision.blind) == (State.IDLE, (), Reason.NO_ORDER)
+
+
+def test_an_end_is_erased_until_that_is_complete_and_never_sees_again() -> None:
+    ended = step(record(State.LIVE), at(1), MET, Request.STOP).record
+    assert ended.cause == "stop"
+    again = step(lifecycle.restarted(ended), at(2), MET)
+    assert (again.record.state, again.actions) == (State.ENDED, (Action.ERASE,))
+    done = step(lifecycle.erased(again.record), at(3), MET)
+    assert (done.record.state, done.actions) == (State.ENDED, ())
+
+
+@pytest.mark.parametrize(
+    ("before", "new", "reason"),
+    [
+        (record(State.ARMED), terms("order-2"), Reason.ORDER_LOADED),
+        (record(State.LIVE), terms("order-2"), Reason.ORDER_LOADED),
+        (record(State.ENDED), terms("order-2"), Reason.ERASURE_PENDING),
+        (record(State.IDLE), terms(start=START - 9 * HOUR), Reason.OUTSIDE_WINDOW),
+        (record(State.IDLE), terms(hours=24.01), Reason.OUTSIDE_WINDOW),
+        (record(State.IDLE), terms(hours=-1), Reason.OUTSIDE_WINDOW),
+        (
+            lifecycle.erased(step(record(State.LIVE), at(1), MET, Request.STOP).record),
+            terms(),
+            Reason.ORDER_ENDED,
+        ),
+    ],
+)
+def test_what_cannot_be_loaded(before: Record, new: Terms, reason: Reason) -> None:
+    with pytest.raises(PolicyError) as refused:
+        lifecycle.load(before, at(1), new)
+    assert refused.value.reason is reason
+
+
+def test_ended_orders_are_remembered_a_hundred_of_them_and_all_whose_window_is_open() -> None:
+    many = tuple(EndedOrder(order=f"order-{n}", not_after=START + (n % 2) * 9 * HOUR) for n in range(104))
+    ended = step(record(State.ENDED, ended=many), at(1), MET).record.ended
+    assert [one.order for one in ended[:3]] == ["order-1", "order-3", "order-4"]
+    assert ended[2:] == many[4:]
+
+
+def test_a_record_survives_its_file() -> None:
+    ended = step(record(State.LIVE), at(1), MET, Request.STOP).record
+    assert Record.from_untrusted(ended.to_json()) == ended
+
+
+def test_the_documented_table_is_the_one_that_is_carried_out() -> None:
+    lines = ["| state | when | becomes | actions |", "|---|---|---|---|"]
+    lines += [
+        f"| {state.value} | {one.when} | {one.to.value} | {', '.join(action.value for action in one.actions)} |"
+        for state, rules in RULES.items()
+        for one in rules
+    ]
+    assert "\n".join(lines) in DOCUMENT.read_text("utf-8")
+
+
+class AnyHistory(RuleBasedStateMachine):
+    """A van whose clocks, power, disk and officers do anything."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.passed_s = 0.0  # true time since START, power on or off
+        self.booted_s = -100.0
+        self.boot = 1
+        self.wall_off = timedelta(0)
+        self.synchronised = True
+        self.conditions = MET
+        self.disk = lifecycle.first_record(self.time(None))
+        self.running = self.disk
+        self.sees = False
+        self.latest = self.disk.anchor.mark
+        self.finished: set[str] = set()
+        self.loads = 0
+        self.loaded_in_boot = 0
+        self.honest_load = False
+
+    def reading(self) -> Reading:
+        wall = START + timedelta(seconds=self.passed_s) + self.wall_off
+        return Reading(wall, self.passed_s - self.booted_s, f"boot-{self.boot}", self.synchronised)
+
+    def time(self, anchor: Anchor | None) -> Time:
+        return believe(anchor, self.reading())
+
+    @rule(seconds=st.floats(0, 30_000))
+    def wait(self, seconds: float) -> None:
+        self.passed_s += seconds
+
+    @rule(jump=st.sampled_from([-365 * 86_400, -86_400, -3600, -20, 20, 3600, 86_400, 365 * 86_400]))
+    def set_clock(self, jump: int) -> None:
+        self.wall_off += timedelta(seconds=jump)
+
+    @rule()
+    def put_clock_right(self) -> None:
+        self.wall_off = timedelta(0)
+
+    @rule(synchronised=st.booleans())
+    def lose_or_find_the_time_source(self, synchronised: bool) -> None:  # noqa: FBT001 - hypothesis gives it
+        self.synchronised = synchronised
+
+    @rule(off_s=st.floats(0, 100_000))
+    def power_cut(self, off_s: float) -> None:
+        self.passed_s += off_s
+        self.booted_s = self.passed_s
+        self.boot += 1
+        self.restart()
+
+    @rule()
+    def restart(self) -> None:
+        self.sees = False
+        self.running = lifecycle.restarted(self.disk)
+
+    @rule(signatures=st.integers(0, 3), required=st.integers(0, 3), fault=st.none() | st.just(Reason.WRONG_CAMERA))
+    def change_conditions(self, signatures: int, required: int, fault: Reason | None) -> None:
+        self.conditions = Conditions(signatures, required, fault)
+
+    @rule()
+    def meet_conditions(self) -> None:
+        self.conditions = MET
+
+    @rule(name=st.sampled_from(["order-1", "order-2"]), hours=st.floats(0.1, 24), starts_h=st.floats(-5, 5))
+    def load(self, name: str, hours: float, starts_h: float) -> None:
+        start = START + timedelta(seconds=self.passed_s, hours=starts_h)
+        try:
+            self.running = lifecycle.load(self.running, self.time(self.running.anchor), terms(name, start, hours))
+        except PolicyError:
+            return
+        assert name not in self.finished, "an end is final"
+        self.disk = self.running
+        self.loaded_in_boot = self.boot
+        self.honest_load = self.time(self.disk.anchor).doubt is None and self.wall_off == timedelta(0)
+
+    @rule(request=st.sampled_from([*[Request.NONE] * 4, Request.STOP, Request.REVOKE]), lost=st.booleans())
+    def decide(self, request: Request, lost: bool) -> None:  # noqa: FBT001 - hypothesis gives it
+        time = self.time(self.running.anchor)
+        decision = step(self.running, time, self.conditions, request)
+        if lost:  # power goes before the write is safe, and no action was carried out
+            self.power_cut(1.0)
+            return
+        self.running = self.disk = decision.record
+        self.sees = self.running.state is State.LIVE
+        assert self.running.anchor.mark >= self.latest, "believed time never goes back"
+        self.latest = self.running.anchor.mark
+        if self.sees:
+            self.check_that_it_may_see(time)
+        if self.running.state is State.ENDED and self.running.terms is not None:
+            self.finished.add(self.running.terms.order)
+
+    def check_that_it_may_see(self, time: Time) -> None:
+        assert self.running.terms is not None
+        assert time.doubt is None
+        assert self.conditions.signatures >= max(self.conditions.required, 1)
+        assert self.conditions.fault is None
+        assert self.running.terms.not_before <= time.no_earlier < self.running.terms.not_after
+        assert self.running.terms.order not in {one.order for one in self.running.ended}
+        if self.honest_load and self.boot == self.loaded_in_boot:
+            truth = START + timedelta(seconds=self.passed_s)
+            assert truth < self.running.terms.not_after, "no clock that was set back lengthens a deployment"
+
+    @rule()
+    @precondition(lambda self: self.running.state is State.ENDED)
+    def complete_the_erasure(self) -> None:
+        self.running = self.disk = lifecycle.erased(self.running)
+
+    @invariant()
+    def a_restart_is_never_more_permissive(self) -> None:
+        assert lifecycle.restarted(self.disk).state is not State.LIVE
+        if self.running.state is State.ENDED:
+            assert self.disk.state is State.ENDED
+
+
+AnyHistory.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestAnyHistory = AnyHistory.TestCase
