@@ -1,0 +1,107 @@
+"""The van's record on disk, and the one lock under which it changes.
+
+Whoever asks is answered when the record is safe; what it allows is `lifecycle`'s business.
+"""
+
+import threading
+from pathlib import Path
+
+from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
+from lfr_edge.files import new_file
+from lfr_edge.van import lifecycle
+from lfr_edge.van.clocks import Clocks
+from lfr_edge.van.lifecycle import Conditions, Decision, Record, Request, State, Terms
+from lfr_edge.van.trusted_time import TOLERANCE, believe
+
+NOT_CHECKED = Conditions(signatures=1, required=1, fault=Reason.NO_ORDER)
+"""Of a deployment that this process has not verified yet: it neither sees nor ends."""
+
+
+class Keeper:
+    """Thread-safe. `record` is never newer than what is on disk."""
+
+    def __init__(self, path: Path, clocks: Clocks) -> None:
+        self._path = path
+        self._clocks = clocks
+        self._mutex = threading.RLock()
+        self._conditions = NOT_CHECKED
+        self._waived = False
+        stored = _read(path)
+        time = believe(stored.anchor if stored else None, clocks.read())
+        self.was_live = stored is not None and stored.state is State.LIVE
+        """Did the process before this one end while it saw."""
+        self._record = lifecycle.restarted(stored) if stored else lifecycle.first_record(time)
+        self._blind: Reason | None = Reason.NO_ORDER
+        self._write(self._record)
+
+    @property
+    def record(self) -> Record:
+        """As it is on disk; the mark may be half a minute older than the one in memory."""
+        with self._mutex:
+            return self._record
+
+    @property
+    def blind(self) -> Reason | None:
+        """Why the van does not see, as of the last decision."""
+        with self._mutex:
+            return self._blind
+
+    def meet(self, conditions: Conditions, *, waive_synchronisation: bool) -> None:
+        """What was found when the deployment was last verified."""
+        with self._mutex:
+            self._conditions, self._waived = conditions, waive_synchronisation
+
+    def decide(self, request: Request = Request.NONE) -> Decision:
+        """Look at the clocks, and write down what follows. Its actions are now to be carried out."""
+        with self._mutex:
+            time = believe(self._record.anchor, self._clocks.read(), waive_synchronisation=self._waived)
+            decision = lifecycle.step(self._record, time, self._conditions, request)
+            changed = _without_mark(decision.record) != _without_mark(self._record)
+            # Between two writes the boot clock carries the mark on; a power cut costs at most this much of it.
+            if changed or decision.record.anchor.mark - self._record.anchor.mark >= TOLERANCE:
+                self._write(decision.record)
+            self._blind = decision.blind
+            return decision
+
+    def load(self, terms: Terms) -> None:
+        """Take an order. PolicyError if the van may not."""
+        with self._mutex:
+            time = believe(self._record.anchor, self._clocks.read())
+            self._write(lifecycle.load(self._record, time, terms))
+
+    def require_loadable(self, terms: Terms) -> None:
+        """PolicyError if `load` would refuse."""
+        with self._mutex:
+            lifecycle.load(self._record, believe(self._record.anchor, self._clocks.read()), terms)
+
+    def erased(self) -> None:
+        """The erasure is complete."""
+        with self._mutex:
+            self._write(lifecycle.erased(self._record))
+
+    def _write(self, record: Record) -> None:
+        with new_file(self._path, replace=True) as file:
+            file.write(record.to_json())
+        self._record = record
+
+
+def _without_mark(record: Record) -> tuple[object, ...]:
+    anchor = record.anchor
+    return (anchor.boot_id, anchor.synchronised, *(value for name, value in record if name != "anchor"))
+
+
+def _read(path: Path) -> Record | None:
+    try:
+        return Record.from_untrusted(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(
+            Reason.FILE_MISSING, f"{path} cannot be read: {error.strerror}", fix="check its permissions and the disk"
+        ) from error
+    except UntrustedInputError as error:
+        raise ConfigError(
+            Reason.FILE_MALFORMED,
+            f"{path} is damaged: {error.message}",
+            fix="keep it for the auditors, and delete the folder 'deployment' beside it: its list must not be used",
+        ) from error

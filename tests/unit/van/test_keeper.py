@@ -1,0 +1,132 @@
+"""The record on disk: written before anything is done, and read back by the next process."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from lfr_edge import files
+from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.van import keeper as keeping
+from lfr_edge.van.keeper import Keeper
+from lfr_edge.van.lifecycle import Action, Conditions, Record, Request, State, Terms
+from lfr_edge.van.trusted_time import Reading
+
+START = datetime(2026, 6, 20, 12, tzinfo=timezone.utc)
+MET = Conditions(1, 1)
+TERMS = Terms(
+    order="order-1",
+    order_sha256="0" * 64,
+    watchlist_sha256="1" * 64,
+    not_before=START,
+    not_after=START + timedelta(hours=6),
+)
+
+
+@dataclass
+class FakeClocks:
+    reading: Reading = field(default_factory=lambda: Reading(START, 100.0, "boot", synchronised=True))
+
+    def read(self) -> Reading:
+        return self.reading
+
+    def advance(self, seconds: float) -> None:
+        now = self.reading
+        later = now.wall + timedelta(seconds=seconds)
+        self.reading = Reading(later, now.boot_s + seconds, now.boot_id, now.synchronised)
+
+
+@pytest.fixture
+def clocks() -> FakeClocks:
+    return FakeClocks()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "deployment.json"
+
+
+def live(path: Path, clocks: FakeClocks) -> Keeper:
+    keeper = Keeper(path, clocks)
+    keeper.load(TERMS)
+    keeper.meet(MET, waive_synchronisation=False)
+    assert keeper.decide().actions == (Action.SEE,)
+    return keeper
+
+
+def on_disk(path: Path) -> Record:
+    return Record.from_untrusted(path.read_bytes())
+
+
+def test_every_change_of_state_is_on_disk_when_it_is_decided(path: Path, clocks: FakeClocks) -> None:
+    keeper = Keeper(path, clocks)
+    assert on_disk(path).state is State.IDLE
+    keeper.load(TERMS)
+    assert on_disk(path).state is State.ARMED
+    keeper.meet(MET, waive_synchronisation=False)
+    keeper.decide()
+    assert on_disk(path).state is State.LIVE
+    keeper.decide(Request.STOP)
+    assert on_disk(path) == keeper.record
+    assert (keeper.record.state, keeper.blind) == (State.ENDED, Reason.STOPPED)
+
+
+def test_a_write_that_fails_decides_nothing(path: Path, clocks: FakeClocks, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = Keeper(path, clocks)
+    keeper.load(TERMS)
+    keeper.meet(MET, waive_synchronisation=False)
+
+    def full(*_: object, **__: object) -> None:
+        raise ConfigError(Reason.FILE_UNWRITABLE, "no space left", fix="make room")
+
+    monkeypatch.setattr(keeping, "new_file", full)
+    with pytest.raises(ConfigError):
+        keeper.decide()
+    assert keeper.record.state is State.ARMED
+    monkeypatch.setattr(keeping, "new_file", files.new_file)
+
+
+def test_a_new_process_is_armed_and_sees_only_after_it_verified_again(path: Path, clocks: FakeClocks) -> None:
+    live(path, clocks)
+    again = Keeper(path, clocks)
+    assert again.was_live
+    assert again.record.state is State.ARMED
+    assert again.decide().actions == ()
+    again.meet(MET, waive_synchronisation=False)
+    assert again.decide().actions == (Action.SEE,)
+
+
+def test_an_end_survives_a_new_process_and_is_erased_once(path: Path, clocks: FakeClocks) -> None:
+    live(path, clocks).decide(Request.REVOKE)
+    again = Keeper(path, clocks)
+    assert (again.decide().actions, again.record.cause) == ((Action.ERASE,), "revoke")
+    again.erased()
+    assert Keeper(path, clocks).decide().actions == ()
+
+
+def test_the_mark_is_written_every_half_minute_not_with_each_look(path: Path, clocks: FakeClocks) -> None:
+    keeper = live(path, clocks)
+    written = path.read_bytes()
+    for _ in range(29):
+        clocks.advance(1)
+        keeper.decide()
+    assert path.read_bytes() == written
+    clocks.advance(1)
+    keeper.decide()
+    assert on_disk(path).anchor.mark == START + timedelta(seconds=30)
+
+
+def test_slow_steps_back_of_the_wall_clock_are_seen_between_two_writes(path: Path, clocks: FakeClocks) -> None:
+    keeper = live(path, clocks)
+    clocks.advance(29)
+    keeper.decide()
+    clocks.reading = Reading(START - timedelta(seconds=10), 129.0, "boot", synchronised=True)
+    assert keeper.decide().blind is Reason.CLOCK_BEHIND
+
+
+def test_a_damaged_record_stops_the_van(path: Path, clocks: FakeClocks) -> None:
+    path.write_bytes(b'{"version":1,')
+    with pytest.raises(ConfigError) as refused:
+        Keeper(path, clocks)
+    assert refused.value.reason is Reason.FILE_MALFORMED
