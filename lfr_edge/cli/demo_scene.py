@@ -23,10 +23,10 @@ from lfr_edge.errors import ConfigError, DeviceError, Reason
 from lfr_edge.inference.manifest import EngineSet, load_engine_set
 from lfr_edge.inference.store import EngineStore
 from lfr_edge.messages.order import Order, VanAssignment
-from lfr_edge.office import workspace
-from lfr_edge.office.enrol import enrol
+from lfr_edge.office.enrol import measure_photos
 from lfr_edge.office.listing import Row, read_list
 from lfr_edge.office.order_file import UNSEALED
+from lfr_edge.office.references import References, gather
 from lfr_edge.office.seal import seal_package
 from lfr_edge.transport.local_broker import LocalBroker
 from lfr_edge.van.cameras import require_playable
@@ -172,7 +172,7 @@ def set_the_scene(folder: Path, rows: list[Row], engine_set: EngineSet, store: E
     van_key.to_file(folder / "alert.key")
     officer_key.public.to_file(folder / "order.pub")
     deployment_key.to_file(folder / "deployment.age")
-    _enrol(rows, engine_set, store, folder / "references")
+    references = _enrol(rows, engine_set, store)
     now = SystemClock().utc()
     order = Order(
         id="demo-deployment",
@@ -199,7 +199,6 @@ def set_the_scene(folder: Path, rows: list[Row], engine_set: EngineSet, store: E
         demo=True,
     )
     package = folder / "demo.lfrd"
-    references = workspace.load(folder / "references")
     seal_package(references, order, engine_set, [officer_key], package)
     return Scene(folder, engine_set, identity, van_key, package, len(rows))
 
@@ -243,13 +242,11 @@ pace = "{shown.pace}"
     return path
 
 
-def _enrol(rows: list[Row], engine_set: EngineSet, store: EngineStore, out: Path) -> None:
+def _enrol(rows: list[Row], engine_set: EngineSet, store: EngineStore) -> References:
     arena = Arena(_ARENA_BYTES)
     extractor = open_extractor(engine_set, store, arena, threads=_THREADS)
     try:
-        with enrol(rows, extractor, arena) as result:
-            for problem in result.problems:
-                raise ConfigError(Reason.SAMPLE_UNUSABLE, f"{problem.subject}: {problem.what}", fix=problem.fix)
-            workspace.save(result, out)
+        photos = list(measure_photos([row.photo for row in rows], extractor, arena))
     finally:
         extractor.close()
+    return gather(rows, photos, engine_set=engine_set.name, contract=engine_set.contract)

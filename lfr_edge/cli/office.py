@@ -1,166 +1,102 @@
-"""`lfr-edge office`: make the order key, enrol photos, seal a deployment package."""
+"""`lfr-edge office`: what can be asked of the watchlist office. Each group of commands is a module of its own."""
 
 import argparse
-import sys
+import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from lfr_edge.cli.key_folder import new_key_files
-from lfr_edge.crypto.signing import SigningKey
-from lfr_edge.errors import ConfigError, Reason
-from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, load_engine_set
-from lfr_edge.inference.store import DEFAULT_STORE, EngineStore
-from lfr_edge.messages.order import Order
-
-if TYPE_CHECKING:
-    from lfr_edge.office.enrol import EnrolResult
-    from lfr_edge.office.listing import Problem
-
-_EXIT_PROBLEMS = 2  # as for every other mistake of the user's
-_WORKING_BYTES = 64 << 20  # one photo at 640 px and what the engines make of it
-_THREADS = 2
+from lfr_edge.inference.manifest import DEFAULT_MANIFESTS
+from lfr_edge.inference.store import DEFAULT_STORE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="keygen|enrol|seal")
-    keygen = actions.add_parser("keygen", help="make the key that signs orders")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_keys(actions)
+    _add_enrolment(actions)
+    _add_orders(actions)
+    _add_records(actions)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked; 0 when done, 2 if something has to be mended first."""
+    return int(importlib.import_module(args.module).run(args))
+
+
+def _add_keys(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    setup = actions.add_parser("setup", help="once: make the office's file, the key of its log and of its workspaces")
+    setup.add_argument("--force", required=True, metavar="ID", help="as in the vans' configuration")
+    setup.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder for the office")
+    keygen = actions.add_parser("keygen", help="once for each officer: make a key that signs orders")
     keygen.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="for order.key (keep) and order.pub (give)"
     )
+    for action in (setup, keygen):
+        action.add_argument("--no-passphrase", action="store_true", help="leave private keys unlocked on the disk")
+        action.set_defaults(module="lfr_edge.cli.office_keys")
 
-    enrol = actions.add_parser("enrol", help="make references of photos")
+
+def _add_enrolment(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    enrol = actions.add_parser("enrol", parents=[_log_arguments()], help="make references of photos; repeatable")
     enrol.add_argument("--photos", type=Path, required=True, metavar="DIR")
-    enrol.add_argument("--list", type=Path, required=True, metavar="LIST.csv", help="who, which photo, and why")
+    enrol.add_argument("--list", type=Path, required=True, metavar="LIST.csv", help="who, which photos, and why")
     enrol.add_argument("--engine-set", required=True, metavar="NAME", help="the one that the van has")
     enrol.add_argument("--store", type=Path, default=DEFAULT_STORE, help="where the models are kept (%(default)s)")
-    enrol.add_argument("--out", type=Path, required=True, metavar="WORK", help="a new folder for the references")
+    enrol.add_argument("--out", type=Path, required=True, metavar="WORK", help="a folder for the references")
+    enrol.add_argument("--report", type=Path, metavar="DIR", help="a new folder for the quality report")
+    alike = actions.add_parser("look-alikes", parents=[_log_arguments()], help="compare all entries with each other")
+    alike.add_argument("work", type=Path, metavar="WORK", help="the folder that enrol made")
+    alike.add_argument("--score", type=float, help="warn from here; without it, the engine set's floor")
+    for action in (enrol, alike):
+        action.add_argument("--manifests", type=Path, default=DEFAULT_MANIFESTS, help="engine sets (%(default)s)")
+        action.set_defaults(module="lfr_edge.cli.office_enrol")
 
-    seal = actions.add_parser("seal", help="sign an order and seal the package for one van")
+
+def _add_orders(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    seal = actions.add_parser("seal", parents=[_log_arguments()], help="seal the package of an order for one van")
     seal.add_argument("work", type=Path, metavar="WORK", help="the folder that enrol made")
     seal.add_argument("--order", type=Path, required=True, metavar="ORDER.toml")
     seal.add_argument(
-        "--key", type=Path, action="append", required=True, metavar="FILE", help="an order.key of keygen; repeatable"
+        "--key", type=Path, action="append", default=[], metavar="FILE", help="sign with an order.key; repeatable"
     )
     seal.add_argument("--van-recipient", action="append", required=True, metavar="VAN=age1...", help="the van's key")
     seal.add_argument(
         "--recipient", action="append", required=True, metavar="age1...", help="a control room; repeatable"
     )
     seal.add_argument("--out", type=Path, required=True, metavar="NAME.lfrd")
-    for action in (enrol, seal):
-        action.add_argument("--manifests", type=Path, default=DEFAULT_MANIFESTS, help="engine sets (%(default)s)")
+    seal.add_argument("--manifests", type=Path, default=DEFAULT_MANIFESTS, help="engine sets (%(default)s)")
+    seal.set_defaults(module="lfr_edge.cli.office_seal")
+
+    sign = actions.add_parser("sign", parents=[_log_arguments()], help="read an order, then add your signature")
+    sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="your order.key")
+    sign.add_argument("--yes", action="store_true", help="sign without asking")
+    verify = actions.add_parser("verify", help="who signed it, and is it whole?")
+    verify.add_argument(
+        "--signer", type=Path, action="append", required=True, metavar="PUBLIC", help="an order.pub; repeatable"
+    )
+    verify.add_argument("--signatures", type=int, default=1, metavar="K", help="how many must have signed (1)")
+    inspect = actions.add_parser("inspect", help="show all of a package that is not secret")
+    inspect.add_argument("--json", action="store_true", help="the order as it was signed")
+    for action in (sign, verify, inspect):
+        action.add_argument("package", type=Path, metavar="PACKAGE", help="NAME.lfrd, or its order.json alone")
+        action.set_defaults(module="lfr_edge.cli.office_sign")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Do what was asked; 0 when done, 2 if a photo or a line of the list has to be mended first."""
-    if args.action == "keygen":
-        return _keygen(args.out)
-    if args.action == "enrol":
-        return _enrol(args)
-    return _seal(args)
+def _add_records(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    registry = actions.add_parser("registry", parents=[_log_arguments()], help="which lists was an id on?")
+    registry.add_argument("--entry", required=True, metavar="ID", help="an id of the list")
+    registry.add_argument("--day", metavar="YYYY-MM-DD", help="only lists whose window touches this day (UTC)")
+    close = actions.add_parser("close", parents=[_log_arguments()], help="erase references when a deployment is over")
+    close.add_argument("work", type=Path, metavar="WORK", help="the folder that enrol made")
+    for action in (registry, close):
+        action.set_defaults(module="lfr_edge.cli.office_records")
 
 
-def _keygen(folder: Path) -> int:
-    private, public = new_key_files(folder, ["order.key", "order.pub"])
-    key = SigningKey.generate()
-    key.to_file(private)
-    key.public.to_file(public)
-    print(f"{private}: signs orders; keep it at the office\n{public}: for every van's trusted_order_signers")
-    return 0
-
-
-def _enrol(args: argparse.Namespace) -> int:
-    # These need the extra 'office'; keygen does not.
-    from lfr_edge.adapters.engines import open_extractor  # noqa: PLC0415
-    from lfr_edge.biometrics.arena import Arena  # noqa: PLC0415
-    from lfr_edge.office import workspace  # noqa: PLC0415
-    from lfr_edge.office.enrol import enrol  # noqa: PLC0415
-    from lfr_edge.office.listing import read_list  # noqa: PLC0415
-
-    workspace.check_new(args.out)
-    rows, problems = read_list(args.list, args.photos)
-    engine_set = load_engine_set(args.engine_set, args.manifests)
-    arena = Arena(_WORKING_BYTES + 4 * len(rows) * engine_set.dimension)
-    extractor = open_extractor(engine_set, EngineStore(args.store), arena, threads=_THREADS)
-    try:
-        with enrol(rows, extractor, arena) as result:
-            problems = sorted([*problems, *result.problems], key=lambda problem: problem.line)
-            if problems:
-                return _show_problems(args.list, problems)
-            workspace.save(result, args.out)
-            _show_report(result)
-    finally:
-        extractor.close()
-    print(f"\n{args.out} holds the references in the clear: delete it when the package is sealed")
-    return 0
-
-
-def _show_problems(path: Path, problems: "list[Problem]") -> int:
-    for problem in problems:
-        print(f"{path}: {problem}", file=sys.stderr)
-    print(f"{len(problems)} problem(s); nothing was written", file=sys.stderr)
-    return _EXIT_PROBLEMS
-
-
-def _show_report(result: "EnrolResult") -> None:
-    width = max(len(person.particulars.id) for person in result.enrolled)
-    print(f"{'entry':{width}}  eyes px  sharpness  exposure  yaw  pitch  confidence  quality")
-    for person in result.enrolled:
-        quality = person.quality
-        print(
-            f"{person.particulars.id:{width}}  {quality.inter_eye_px:7.0f}  {quality.sharpness:9.2f}"
-            f"  {quality.exposure:8.2f}  {quality.yaw:3.0f}  {quality.pitch:5.0f}"
-            f"  {quality.confidence:10.2f}  {quality.value:7.2f}"
-        )
-    print(f"\n{len(result.enrolled)} entries, engine set {result.engine_set.name}")
-    for pair in result.look_alikes:
-        print(f"look-alikes: {pair.first} and {pair.second} score {pair.score:.3f}, an alert for one may be the other")
-    if not result.look_alikes:
-        print(f"no two entries are as alike as the threshold {result.engine_set.threshold:g}")
-
-
-def _seal(args: argparse.Namespace) -> int:
-    from lfr_edge.office import workspace  # noqa: PLC0415
-    from lfr_edge.office.order_file import read_order  # noqa: PLC0415
-    from lfr_edge.office.seal import seal_package  # noqa: PLC0415
-
-    van_recipients = _pairs(args.van_recipient)
-    for van, recipient in van_recipients.items():
-        _check_recipient(f"--van-recipient {van}=", recipient, "that van's deployment.recipient")
-    for recipient in args.recipient:
-        _check_recipient("--recipient ", recipient, "the control room's control-room.recipient")
-    references = workspace.load(args.work)
-    engine_set = load_engine_set(references.engine_set, args.manifests)
-    order = read_order(args.order, engine_set, van_recipients=van_recipients, recipients=tuple(args.recipient))
-    keys = [SigningKey.from_file(path) for path in args.key]
-    sealed = seal_package(references, order, engine_set, keys, args.out)
-    _show_order(sealed, len(references.entries), args.out)
-    return 0
-
-
-def _pairs(texts: list[str]) -> dict[str, str]:
-    pairs = dict(text.partition("=")[::2] for text in texts)
-    if len(pairs) != len(texts) or not all(pairs.values()):
-        raise ConfigError(
-            Reason.VALUE_INVALID, "--van-recipient is not VAN=age1..., or names a van twice", fix="give one per van"
-        )
-    return pairs
-
-
-def _check_recipient(option: str, recipient: str, file: str) -> None:
-    from lfr_edge.crypto.sealed import is_recipient  # noqa: PLC0415 - its libraries are not needed to show the help
-
-    if not is_recipient(recipient):
-        raise ConfigError(
-            Reason.VALUE_INVALID, f"{option}{recipient} is not an age public key", fix=f"copy the one line of {file}"
-        )
-
-
-def _show_order(order: Order, entries: int, path: Path) -> None:
-    print(f"{path}: order {order.id} for van {', '.join(van.id for van in order.vans)}")
-    print(f"  entries    {entries}")
-    print(f"  window     {order.not_before:%Y-%m-%d %H:%M} to {order.not_after:%Y-%m-%d %H:%M} UTC")
-    print(f"  threshold  {order.threshold:g}")
-    print(f"  watchlist  {order.watchlist_sha256}")
-    print(f"  pictures   {order.pictures_sha256}")
-    print(f"  contract   {order.contract}")
+def _log_arguments() -> argparse.ArgumentParser:
+    """What every command needs that writes to the log."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "--office", type=Path, default=Path("office.toml"), metavar="FILE", help="the office's file (%(default)s)"
+    )
+    parser.add_argument("--by", metavar="NAME", help="who does this; without it, person in the office's file")
+    parser.add_argument("--why", metavar="TEXT", help="the reason, for the log")
+    return parser

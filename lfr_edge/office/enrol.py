@@ -1,124 +1,169 @@
-"""Enrolment: photos into templates, reference pictures, quality, and a warning of look-alikes.
+"""Enrolment: each photo becomes a template, a picture and a verdict. Nothing is written here.
 
-Whatever is wrong with any photo is found in one run and returned; only a result without problems can be kept.
+Photos are read ahead by threads of their own while the engines measure: reading a large JPEG takes as long as finding
+and embedding its face.
 """
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lfr_edge.adapters.photos import read_photo
-from lfr_edge.biometrics.arena import Arena, Lease
+from lfr_edge.biometrics.arena import Arena
+from lfr_edge.biometrics.image import Image
 from lfr_edge.biometrics.retention import TEMPLATES
-from lfr_edge.errors import Reason, UntrustedInputError
-from lfr_edge.inference.manifest import EngineSet
-from lfr_edge.office.listing import Problem, Row, duplicates
+from lfr_edge.errors import UntrustedInputError
+from lfr_edge.office.assess import LEAST_INTER_EYE_PX, Finding, Verdict, judge
 from lfr_edge.office.photos import reference_picture
-from lfr_edge.pipeline.extract import Extractor
 from lfr_edge.vision.detection import Detection
+from lfr_edge.vision.geometry import Box
 from lfr_edge.vision.quality import Quality
-from lfr_edge.watchlist.entries import Particulars
 
-# Share of genuine comparisons above 0.45 by the smaller inter-eye distance (LFW, YuNet + MobileFaceNet): 18 px .90,
-# 24 px .92, 32 px .93. The probe is small often enough; the reference need not be.
-_LEAST_INTER_EYE_PX = 24.0
-_BLOCK = 1024  # rows of the score matrix at a time
+_READERS = 2
+_AHEAD = 4  # photos read before they are needed: 1.2 MB each at 640 px
+_LARGEST_BYTES = 64 << 20
+
+
+class FaceExtractor(Protocol):
+    """What enrolment needs of the pipeline's extractor."""
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+        ...
+
+    def detect(self, image: Image) -> list[Detection]:
+        """Faces, most confident first."""
+        ...
+
+    def embed(self, image: Image, detections: Sequence[Detection], *, out: NDArray[np.float32]) -> list[Quality]:
+        """Features of each detection into `out`, and its quality."""
+        ...
+
+    def forget(self) -> None:
+        """Overwrite what the engines keep."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class Enrolled:
-    """One person, ready to be sealed. The template is the row of the same index."""
+class Photo:
+    """What became of one photo. A refused one has no template; its picture is the whole photo, or nothing."""
 
-    particulars: Particulars
-    photo: str
-    quality: Quality
+    sha256: str
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    quality: Quality | None
     picture_jpeg: bytes
+    template: bytes  # D float32 of length 1
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is enrolled."""
+        return self.verdict is not Verdict.REFUSE
+
+    @property
+    def value(self) -> float:
+        """Its unified quality; 0 where there is none."""
+        return 0.0 if self.quality is None else self.quality.value
 
 
 @dataclass(frozen=True, slots=True)
-class LookAlike:
-    """Two entries so alike that either may be taken for the other. `score` is a cosine."""
-
-    first: str
-    second: str
-    score: float
+class _Read:
+    sha256: str
+    image: Image | None
+    finding: Finding | None
 
 
-@dataclass(frozen=True, slots=True)
-class EnrolResult:
-    """What a run of `enrol` made. Owns the templates' lease: (N, D) float32, N entries. A context manager."""
-
-    engine_set: EngineSet
-    enrolled: tuple[Enrolled, ...]
-    templates: Lease
-    look_alikes: tuple[LookAlike, ...]
-    problems: tuple[Problem, ...]
-
-    def __enter__(self) -> "EnrolResult":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.templates.release()
-
-
-def enrol(rows: Sequence[Row], extractor: Extractor, arena: Arena) -> EnrolResult:
-    """Make a template and a reference picture of every photo; what cannot be used is a problem, not an exception."""
-    with ExitStack() as unless_done:
-        templates = arena.lease(TEMPLATES, (len(rows), extractor.dimension), np.float32)
-        unless_done.enter_context(templates)
-        outcomes = [
-            _enrol_one(row, extractor, arena, out=templates.array[index : index + 1]) for index, row in enumerate(rows)
-        ]
-        extractor.forget()
-        enrolled = tuple(outcome for outcome in outcomes if isinstance(outcome, Enrolled))
-        unusable = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
-        problems = tuple(sorted([*unusable, *duplicates(rows)], key=lambda problem: problem.line))
-        ids = [row.particulars.id for row in rows]
-        look_alikes = () if problems else find_look_alikes(ids, templates.array, extractor.engine_set.threshold)
-        unless_done.pop_all()
-    return EnrolResult(extractor.engine_set, enrolled, templates, look_alikes, problems)
-
-
-def _enrol_one(row: Row, extractor: Extractor, arena: Arena, *, out: NDArray[np.float32]) -> Enrolled | Problem:
-    """Template into `out` (1, D)."""
+def sha256_of_photo(path: Path) -> str:
+    """Digest of the file's bytes; of nothing, if it cannot be read."""
+    digest = hashlib.sha256()
     try:
-        image = read_photo(row.photo, arena, TEMPLATES)
-        with image.lease:
-            face = _only_face(extractor.detect(image))
-            (quality,) = extractor.embed(image, [face], out=out)
-            if not out.any():
-                raise _unusable("the face could not be measured", "give another photo")
-            return Enrolled(row.particulars, row.photo.name, quality, reference_picture(image, face.box_px))
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except OSError:
+        return hashlib.sha256().hexdigest()
+    return digest.hexdigest()
+
+
+def measure_photos(paths: Iterable[Path], extractor: FaceExtractor, arena: Arena) -> Iterator[Photo]:
+    """One `Photo` for each path, in order. What is wrong with a photo is in its verdict, never an exception."""
+    upcoming = iter(paths)
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="read-photo") as readers:
+        ahead = deque(readers.submit(_read, path, arena) for path in islice(upcoming, _AHEAD))
+        try:
+            while ahead:
+                read = ahead.popleft().result()
+                ahead.extend(readers.submit(_read, path, arena) for path in islice(upcoming, 1))
+                yield _measured(read, extractor, arena)
+        finally:
+            for future in ahead:
+                _let_go(future)
+            extractor.forget()
+
+
+def _read(path: Path, arena: Arena) -> _Read:
+    digest = sha256_of_photo(path)
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            return _Read(digest, None, Finding("the file is too large", "save a smaller copy as JPEG"))
+        return _Read(digest, read_photo(path, arena, TEMPLATES), None)
+    except OSError as error:
+        return _Read(digest, None, Finding(f"it cannot be read: {error.strerror}", "check the file"))
     except UntrustedInputError as error:
-        return Problem(row.line, f"{row.particulars.id} ({row.photo.name})", error.message, error.fix)
+        return _Read(digest, None, Finding(error.message, error.fix))
 
 
-def _only_face(detections: Sequence[Detection]) -> Detection:
-    if not detections:
-        raise _unusable("no face was found", "give a photo that shows the face from the front")
-    if len(detections) > 1:
-        sizes = ", ".join(f"{face.box_px.width:.0f}x{face.box_px.height:.0f}" for face in detections)
-        raise _unusable(f"{len(detections)} faces were found ({sizes} px)", "crop it to the one person")
-    (face,) = detections
-    if face.inter_eye_px < _LEAST_INTER_EYE_PX:
+def _let_go(future: "Future[_Read]") -> None:
+    if not future.cancel() and future.exception() is None and (image := future.result().image) is not None:
+        image.release()
+
+
+def _measured(read: _Read, extractor: FaceExtractor, arena: Arena) -> Photo:
+    if read.image is None:
+        return _refused(read, b"")
+    with read.image.lease:
+        faces = extractor.detect(read.image)
+        finding = _other_than_one_face(faces)
+        if finding is not None:
+            return _refused(read, _whole(read.image), finding)
+        with arena.lease(TEMPLATES, (1, extractor.dimension), np.float32) as template:
+            (quality,) = extractor.embed(read.image, faces, out=template.array)
+            if not template.array.any():
+                why = Finding("the face could not be measured", "give another photo")
+                return _refused(read, _whole(read.image), why)
+            verdict, findings = judge(quality)
+            if verdict is Verdict.REFUSE:
+                return Photo(read.sha256, verdict, findings, quality, _whole(read.image), b"")
+            picture = reference_picture(read.image, faces[0].box_px)
+            return Photo(read.sha256, verdict, findings, quality, picture, template.array.tobytes())
+
+
+def _other_than_one_face(faces: Sequence[Detection]) -> Finding | None:
+    if not faces:
+        return Finding("no face was found", "give a photo that shows the face from the front")
+    if len(faces) > 1:
+        sizes = ", ".join(f"{face.box_px.width:.0f}x{face.box_px.height:.0f}" for face in faces)
+        return Finding(f"{len(faces)} faces were found ({sizes} px)", "crop it to the one person")
+    (face,) = faces
+    if face.inter_eye_px < LEAST_INTER_EYE_PX:
         what = f"the face is too small ({face.inter_eye_px:.0f} px between the eyes, of a photo read at 640 px)"
-        raise _unusable(what, f"give a closer photo, or crop it: at least {_LEAST_INTER_EYE_PX:.0f} px are needed")
-    return face
+        return Finding(what, f"give a closer photo, or crop it: at least {LEAST_INTER_EYE_PX:.0f} px are needed")
+    return None
 
 
-def _unusable(what: str, fix: str) -> UntrustedInputError:
-    return UntrustedInputError(Reason.SAMPLE_UNUSABLE, what, fix=fix)
+def _refused(read: _Read, picture: bytes, finding: Finding | None = None) -> Photo:
+    findings = tuple(found for found in (finding, read.finding) if found is not None)
+    return Photo(read.sha256, Verdict.REFUSE, findings, None, picture, b"")
 
 
-def find_look_alikes(ids: Sequence[str], templates: NDArray[np.float32], threshold: float) -> tuple[LookAlike, ...]:
-    """Every pair with a score at or above `threshold`, most alike first."""
-    pairs = []
-    for start in range(0, len(ids), _BLOCK):
-        scores = templates[start : start + _BLOCK] @ templates.T
-        for row, column in np.argwhere(scores >= threshold).tolist():
-            if start + row < column:
-                pairs.append(LookAlike(ids[start + row], ids[column], float(scores[row, column])))
-    return tuple(sorted(pairs, key=lambda pair: -pair.score))
+def _whole(image: Image) -> bytes:
+    return reference_picture(image, Box(0, 0, image.width_px, image.height_px))

@@ -1,11 +1,12 @@
-"""The office's list: a CSV file that names each person's photo and says why the person is on it.
+"""The office's list: a CSV or JSON file that names each person's photos and says why the person is on it.
 
 Everything wrong with it is found in one reading, so that a clerk mends it once. What a photo shows is `enrol`'s
-business.
+business. A line is one photo; lines with the same id are photos of the same person.
 """
 
 import csv
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -15,12 +16,24 @@ from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.watchlist.entries import Particulars
 
 _REQUIRED = ("id", "photo", "category", "response", "legal_basis", "source", "captured")
-_OPTIONAL = ("rationale", "expires")
+_OPTIONAL = ("rationale", "expires", "under_18", "under_18_rationale", "volunteer")
+# What belongs to the photo, not to the person.
+_OF_PHOTO = ("photo", "source", "captured")
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The words that a force's lists may use. With one, a rationale and a review date are required too (R1)."""
+
+    categories: tuple[str, ...]
+    legal_bases: tuple[str, ...]
+    sources: tuple[str, ...]
+    responses: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the list that can be enrolled."""
+    """One photo of one person: a line of the list that can be enrolled."""
 
     line: int
     particulars: Particulars
@@ -40,27 +53,69 @@ class Problem:
         return f"line {self.line}: {self.subject}: {self.what}; {self.fix}"
 
 
-def read_list(path: Path, photos: Path) -> tuple[list[Row], list[Problem]]:
+def read_list(path: Path, photos: Path, vocabulary: Vocabulary | None = None) -> tuple[list[Row], list[Problem]]:
     """The rows that are in order, and what is wrong with the others. ConfigError if it is not such a list at all."""
+    lines = _read_json(path) if path.suffix.lower() == ".json" else _read_csv(path)
+    if not lines:
+        raise ConfigError(Reason.FILE_MALFORMED, f"{path} lists nobody", fix="add a line for each person")
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    first_lines: dict[str, dict[str, str]] = {}
+    for line, fields in lines:
+        outcome = _row(line, fields, photos, first_lines)
+        if isinstance(outcome, Problem):
+            problems.append(outcome)
+            continue
+        rows.append(outcome)
+        if vocabulary is not None:
+            problems += _outside(outcome, vocabulary)
+    return rows, sorted([*problems, *_contradictions(rows)], key=lambda problem: problem.line)
+
+
+def _read_csv(path: Path) -> list[tuple[int, Mapping[str, str]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             _check_columns(path, reader.fieldnames or ())
-            lines = [(reader.line_num, fields) for fields in reader]
+            return [(reader.line_num, fields) for fields in reader]
     except OSError as error:
-        raise ConfigError(
-            Reason.FILE_MISSING, f"{path} cannot be read: {error.strerror}", fix="check the path"
-        ) from error
+        raise _unreadable(path, error) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(
             Reason.FILE_MALFORMED, f"{path} is not a CSV file in UTF-8", fix="save it as 'CSV UTF-8', with commas"
         ) from error
-    if not lines:
-        raise ConfigError(Reason.FILE_MALFORMED, f"{path} lists nobody", fix="add a line for each person")
-    outcomes = [_row(line, fields, photos) for line, fields in lines]
-    rows = [outcome for outcome in outcomes if isinstance(outcome, Row)]
-    problems = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
-    return rows, problems
+
+
+def _read_json(path: Path) -> list[tuple[int, Mapping[str, str]]]:
+    """An array of objects with the columns' names; `line` is the place in the array, from 1."""
+    try:
+        content = json.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError
+        raise ConfigError(
+            Reason.FILE_MALFORMED, f"{path} is not a JSON file in UTF-8", fix="save it as JSON, or as CSV"
+        ) from error
+    if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+        raise ConfigError(
+            Reason.FILE_MALFORMED, f"{path} is not an array of objects", fix="write one object for each photo"
+        )
+    lines: list[tuple[int, Mapping[str, str]]] = []
+    for number, item in enumerate(content, start=1):
+        _check_columns(path, item)
+        lines.append((number, {name: _text(item[name]) if name in item else "" for name in (*_REQUIRED, *_OPTIONAL)}))
+    return lines
+
+
+def _text(value: object) -> str:
+    """As a cell would say it."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(Reason.FILE_MISSING, f"{path} cannot be read: {error.strerror}", fix="check the path")
 
 
 def _check_columns(path: Path, columns: Iterable[str]) -> None:
@@ -81,19 +136,21 @@ def _check_columns(path: Path, columns: Iterable[str]) -> None:
         )
 
 
-def _row(line: int, fields: dict[str, str], photos: Path) -> Row | Problem:
+def _row(line: int, fields: Mapping[str, str], photos: Path, first_lines: dict[str, dict[str, str]]) -> Row | Problem:
     # DictReader puts surplus values under None, and None where values are missing.
     if None in fields or None in fields.values():
         return Problem(line, "the line", "it has too many or too few values", "quote values that hold a comma")
-    filled = {name: value.strip() for name, value in fields.items() if value.strip() or name in _REQUIRED}
+    given = {name: value.strip() for name, value in fields.items()}
+    filled = _completed(given, first_lines.get(given["id"]))
     name = filled.pop("photo")
     subject = f"{filled['id'] or 'no id'} ({name or 'no photo'})"
     try:
         particulars = Particulars.model_validate_strings(filled)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False, include_context=False)
-        what = ", ".join(f"{'.'.join(map(str, fault['loc']))} - {fault['msg'].lower()}" for fault in faults)
+        what = ", ".join(f"{'.'.join(map(str, fault['loc'])) or 'it'} - {fault['msg'].lower()}" for fault in faults)
         return Problem(line, subject, what, "correct the value (dates as YYYY-MM-DD)")
+    first_lines.setdefault(particulars.id, given)
     inside = PurePosixPath(name)
     try:
         there = not inside.is_absolute() and ".." not in inside.parts and (photos / name).is_file()
@@ -104,14 +161,56 @@ def _row(line: int, fields: dict[str, str], photos: Path) -> Row | Problem:
     return Row(line, particulars, photos / name)
 
 
-def duplicates(rows: Sequence[Row]) -> list[Problem]:
-    """A problem for each row whose id another row before it has."""
-    first_line: dict[str, int] = {}
+def _completed(given: Mapping[str, str], first: Mapping[str, str] | None) -> dict[str, str]:
+    """The line's own values; of a further photo, what it leaves empty is as on the person's first line."""
+    of_person = {} if first is None else {name: value for name, value in first.items() if name not in _OF_PHOTO}
+    filled = {name: value or of_person.get(name, "") for name, value in given.items()}
+    return {name: value for name, value in filled.items() if value or name in _REQUIRED}
+
+
+def _outside(row: Row, vocabulary: Vocabulary) -> list[Problem]:
+    """What the force's own rules do not allow."""
+    stated = row.particulars
+    subject = f"{stated.id} ({row.photo.name})"
+    words = (
+        ("category", stated.category, vocabulary.categories),
+        ("legal_basis", stated.legal_basis, vocabulary.legal_bases),
+        ("source", stated.source, vocabulary.sources),
+        ("response", stated.response, vocabulary.responses),
+    )
+    problems = [
+        Problem(row.line, subject, f"{name} '{value}' is not in the office's vocabulary", f"use {' | '.join(allowed)}")
+        for name, value, allowed in words
+        if value not in allowed
+    ]
+    for name, missing in (("rationale", stated.rationale), ("expires", stated.expires)):
+        if missing is None:
+            problems.append(Problem(row.line, subject, f"{name} is missing", f"every entry needs its {name}"))
+    return problems
+
+
+def _contradictions(rows: Sequence[Row]) -> list[Problem]:
+    """Lines of one id that say different things of the person, or name one photo twice."""
+    firsts: dict[str, Row] = {}
+    photos: dict[tuple[str, Path], int] = {}
     problems = []
     for row in rows:
-        first = first_line.setdefault(row.particulars.id, row.line)
-        if first != row.line:
-            problems.append(
-                Problem(row.line, row.particulars.id, f"line {first} has the same id", "give each person one line")
-            )
+        entry = row.particulars.id
+        first = firsts.setdefault(entry, row)
+        differing = differing_fields(first.particulars, row.particulars)
+        if differing:
+            what = f"it differs from line {first.line} in {', '.join(differing)}"
+            problems.append(Problem(row.line, entry, what, "correct one of them, or give another person another id"))
+        earlier = photos.setdefault((entry, row.photo), row.line)
+        if earlier != row.line:
+            problems.append(Problem(row.line, entry, f"line {earlier} names the same photo", "take one of them out"))
     return problems
+
+
+def differing_fields(one: Particulars, other: Particulars) -> list[str]:
+    """Names of what two statements about a person differ in; what belongs to the photo is left out."""
+    return [
+        name
+        for name in Particulars.model_fields
+        if name not in _OF_PHOTO and getattr(one, name) != getattr(other, name)
+    ]

@@ -1,19 +1,18 @@
 """Sealing: references and an order become one deployment package that only its van can open."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, cast
-
-import numpy as np
 
 from lfr_edge.crypto.sealed import seal_stream
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, PolicyError, Reason
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.messages.order import Order, sign_order
-from lfr_edge.office.workspace import Workspace
+from lfr_edge.office.references import References
+from lfr_edge.watchlist.budget import Calibration, check_budget
 from lfr_edge.watchlist.container import write_watchlist
 from lfr_edge.watchlist.entries import Entry
 from lfr_edge.watchlist.package import sha256_of, write_package
@@ -21,21 +20,41 @@ from lfr_edge.watchlist.pictures import write_pictures
 
 
 def seal_package(
-    workspace: Workspace, order: Order, engine_set: EngineSet, keys: Sequence[SigningKey], out: Path
+    references: References,
+    order: Order,
+    engine_set: EngineSet,
+    keys: Sequence[SigningKey],
+    out: Path,
+    *,
+    announce: Callable[[Order, bytes], None] | None = None,
 ) -> Order:
     """Write the package to `out` and return the order as it was signed, digests filled in. Nothing half-written.
 
-    PolicyError for what no order may say; ConfigError where list, order and engine set do not belong together.
+    PolicyError for what no order may say, an excess of its budget that nobody accepted included; ConfigError where
+    list, order and engine set do not belong together. `announce` is told of the order and its envelope before the
+    package appears: what was never written down must never go out.
     """
+    order = order.model_copy(update={"list_size": len(references.entries)})
     _check_order(order, engine_set)
-    _check_list(workspace, order, engine_set)
+    _check_list(references, order, engine_set)
     with TemporaryFile() as pictures_file, TemporaryFile() as watchlist_file:  # ciphertext only
         pictures, watchlist = cast(BinaryIO, pictures_file), cast(BinaryIO, watchlist_file)
-        _write_members(workspace, order, watchlist, pictures)
+        _write_members(references, order, watchlist, pictures)
         digests = {"watchlist_sha256": _digest(watchlist), "pictures_sha256": _digest(pictures)}
-        sealed = order.model_copy(update={"list_size": len(workspace.entries), **digests})
-        write_package(out, sign_order(sealed, keys), watchlist, pictures)
+        sealed = order.model_copy(update=digests)
+        envelope = sign_order(sealed, keys)
+        if out.exists():
+            raise ConfigError(Reason.FILE_EXISTS, f"{out} exists already", fix="choose another name")
+        if announce is not None:
+            announce(sealed, envelope)
+        write_package(out, envelope, watchlist, pictures)
     return sealed
+
+
+def calibration_of(engine_set: EngineSet) -> Calibration:
+    """What the set's false match rates are known from."""
+    measured = engine_set.calibration
+    return Calibration(measured.list_size, tuple((point.threshold, point.fpir) for point in measured.points))
 
 
 def _check_order(order: Order, engine_set: EngineSet) -> None:
@@ -45,6 +64,7 @@ def _check_order(order: Order, engine_set: EngineSet) -> None:
             f"threshold {order.threshold} is below the floor {engine_set.threshold_floor} of '{engine_set.name}'",
             fix=f"raise threshold in the order; {engine_set.threshold} is recommended",
         )
+    check_budget(order, calibration_of(engine_set))
     if len(order.vans) != 1:
         raise ConfigError(
             Reason.VALUE_INVALID,
@@ -53,15 +73,15 @@ def _check_order(order: Order, engine_set: EngineSet) -> None:
         )
 
 
-def _check_list(workspace: Workspace, order: Order, engine_set: EngineSet) -> None:
-    if not workspace.contract == order.contract == engine_set.contract:
+def _check_list(references: References, order: Order, engine_set: EngineSet) -> None:
+    if not references.contract == order.contract == engine_set.contract:
         raise PolicyError(
             Reason.CONTRACT_MISMATCH,
-            f"the references in {workspace.folder} were made under another contract than that of '{engine_set.name}'",
+            f"the references were made under another contract than that of '{engine_set.name}'",
             fix="enrol again with this engine set",
         )
     last_day = order.not_after.date()
-    expired = [entry.id for entry in workspace.entries if entry.expires is not None and entry.expires < last_day]
+    expired = [entry.id for entry in references.entries if entry.expires is not None and entry.expires < last_day]
     if expired:
         raise PolicyError(
             Reason.OUTSIDE_WINDOW,
@@ -70,13 +90,11 @@ def _check_list(workspace: Workspace, order: Order, engine_set: EngineSet) -> No
         )
 
 
-def _write_members(workspace: Workspace, order: Order, watchlist: BinaryIO, pictures: BinaryIO) -> None:
-    members = write_pictures(pictures, ((entry.id, workspace.picture(entry.id)) for entry in workspace.entries))
+def _write_members(references: References, order: Order, watchlist: BinaryIO, pictures: BinaryIO) -> None:
+    members = write_pictures(pictures, ((entry.id, references.picture(entry.id)) for entry in references.entries))
     # Field by field, not through a dump: the dates must stay dates for the strict model.
-    entries = tuple(Entry(**dict(particulars), picture=members[particulars.id]) for particulars in workspace.entries)
-    plaintext = write_watchlist(
-        entries, workspace.templates, np.arange(len(entries), dtype=np.int32), contract=order.contract
-    )
+    entries = tuple(Entry(**dict(particulars), picture=members[particulars.id]) for particulars in references.entries)
+    plaintext = write_watchlist(entries, references.templates, references.entry_of_template, contract=order.contract)
     seal_stream(BytesIO(plaintext), watchlist, [van.recipient for van in order.vans])
 
 

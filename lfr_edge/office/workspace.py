@@ -1,53 +1,294 @@
-"""The folder that holds references between enrolment and sealing: entries, templates, pictures, report.
+"""The folder that holds references between enrolment and the end of the deployment, encrypted while it exists.
 
-In this first form it is plain: its owner's eyes only (0700), and to be deleted after sealing. Written whole or not at
-all. What the package holds is decided in `seal`.
+    recipient    the public half of the workspace's own key: which workspace this is
+    key.age      its private half and the engine contract, sealed to the office's key
+    000001.age   photos as they were measured, up to 64 in a file, sealed to the workspace's key
+    index.age    the list that was enrolled last, without problems: who, and which photos
+
+Erasing overwrites and removes `key.age` first: without it the rest opens to nobody. A photo is known by the digest of
+its bytes, so that an interrupted or repeated enrolment measures none twice.
 """
 
 import errno
-import json
+import hashlib
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
+from pydantic import Field
 
-from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
+from lfr_edge.crypto.sealed import SealIdentity, open_sealed, seal
+from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputError
+from lfr_edge.files import new_file, sync_folder
+from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.messages.fields import Digest, Message
-from lfr_edge.office.enrol import EnrolResult
+from lfr_edge.office.assess import Finding, Verdict
+from lfr_edge.office.enrol import Photo
+from lfr_edge.office.listing import Row
+from lfr_edge.office.references import References, gather
+from lfr_edge.vision.quality import Quality
 from lfr_edge.watchlist.entries import Particulars
 
-_ENTRIES, _TEMPLATES, _REPORT, _PICTURES = "entries.json", "templates.npy", "report.json", "pictures"
+_RECIPIENT, _KEY, _INDEX = "recipient", "key.age", "index.age"
+BATCH = 64
+"""Photos in a file; what a power cut costs at the most."""
+
+
+class _Key(Message):
+    identity: str = Field(repr=False)
+    engine_set: str
+    contract: Digest
+
+
+class _PhotoHead(Message):
+    """Goes before a photo's template and picture."""
+
+    sha256: Digest
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    quality: Quality | None
+    template_bytes: int
+    picture_bytes: int
+
+
+class _IndexRow(Message):
+    line: int
+    photo: str
+    sha256: Digest
+    particulars: Particulars
 
 
 class _Index(Message):
-    """`entries.json`: the people, in the order of the templates' rows."""
-
-    engine_set: str
-    contract: Digest
-    entries: tuple[Particulars, ...]
+    list_sha256: Digest
+    rows: tuple[_IndexRow, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Workspace:
-    """References as they were enrolled, read back."""
+    """One office's references of one list. Not for two processes at once."""
 
-    engine_set: str
-    contract: str
-    entries: tuple[Particulars, ...]
-    templates: NDArray[np.float32]
-    folder: Path
+    def __init__(self, folder: Path, key: _Key) -> None:
+        self.folder = folder
+        self.engine_set = key.engine_set
+        self.contract = key.contract
+        self._identity = SealIdentity.from_bytes(key.identity.encode("ascii"), folder / _KEY)
+        self._files: dict[Path, list[Photo]] = {}
+        self._photos: dict[str, Photo] = {}
+        for path in sorted(folder.glob("[0-9]*.age")):
+            self._files[path] = _unpacked(self._opened(path), folder)
+            self._photos |= {photo.sha256: photo for photo in self._files[path]}
 
-    def picture(self, entry_id: str) -> bytes:
-        """The entry's reference picture as JPEG."""
-        return _read(self.folder / _PICTURES / f"{entry_id}.jpg")
+    @property
+    def photos(self) -> dict[str, Photo]:
+        """Every photo that was measured, by the digest of its file."""
+        return dict(self._photos)
+
+    def add(self, photos: Sequence[Photo]) -> None:
+        """Keep photos; when it returns they survive a power cut."""
+        last = max((int(path.stem) for path in self._files), default=0)
+        path = self.folder / f"{last + 1:06}.age"
+        self._write(path, _packed(photos))
+        self._files[path] = list(photos)
+        self._photos |= {photo.sha256: photo for photo in photos}
+
+    def rows(self) -> list[tuple[Row, Photo]]:
+        """The list that was enrolled last, with each line's photo. ConfigError if there is none yet."""
+        path = self.folder / _INDEX
+        if not path.exists():
+            raise ConfigError(
+                Reason.FILE_MISSING,
+                f"the list in {self.folder} has not been enrolled to its end",
+                fix="run 'office enrol' again with the same folder, and mend what it names",
+            )
+        try:
+            index = _Index.from_untrusted(self._opened(path))
+            return [(Row(row.line, row.particulars, Path(row.photo)), self._photos[row.sha256]) for row in index.rows]
+        except (UntrustedInputError, KeyError) as error:
+            raise _damaged(self.folder) from error
+
+    def has_list(self) -> bool:
+        """Whether a list was enrolled to its end."""
+        return (self.folder / _INDEX).exists()
+
+    def finish(self, rows: Sequence[Row], photos: Sequence[Photo], list_sha256: str) -> None:
+        """Make these rows, each with its photo, the enrolled list; photos of nobody on it are erased."""
+        index = _Index(
+            list_sha256=list_sha256,
+            rows=tuple(
+                _IndexRow(line=row.line, photo=row.photo.name, sha256=photo.sha256, particulars=row.particulars)
+                for row, photo in zip(rows, photos, strict=True)
+            ),
+        )
+        self._write(self.folder / _INDEX, index.to_json())
+        self._keep_only({photo.sha256 for photo in photos})
+
+    def references(self) -> References:
+        """What is to be sealed. ConfigError if no list was enrolled to its end."""
+        pairs = self.rows()
+        rows, photos = [row for row, _ in pairs], [photo for _, photo in pairs]
+        return gather(rows, photos, engine_set=self.engine_set, contract=self.contract)
+
+    def _keep_only(self, wanted: set[str]) -> None:
+        for path, photos in list(self._files.items()):
+            kept = [photo for photo in photos if photo.sha256 in wanted]
+            if len(kept) == len(photos):
+                continue
+            if kept:
+                self._write(path, _packed(kept))
+            else:
+                path.unlink()
+                del self._files[path]
+        self._photos = {sha256: photo for sha256, photo in self._photos.items() if sha256 in wanted}
+
+    def _write(self, path: Path, plaintext: bytes) -> None:
+        with new_file(path, replace=True) as file:
+            file.write(seal(plaintext, [self._identity.recipient]))
+
+    def _opened(self, path: Path) -> bytes:
+        try:
+            return open_sealed(path.read_bytes(), self._identity)
+        except OSError as error:
+            raise _missing(path, error) from error
+        except UntrustedInputError as error:
+            raise _damaged(self.folder) from error
 
 
-def check_new(folder: Path) -> None:
-    """ConfigError unless `save` may make this folder."""
+def workspace_id(folder: Path) -> str:
+    """Which workspace this is, for the registry: a digest. Works as long as anything of it is there."""
+    try:
+        recipient = (folder / _RECIPIENT).read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            Reason.FILE_MISSING, f"{folder} is not a workspace", fix="give the folder that `office enrol` made"
+        ) from error
+    return hashlib.sha256(recipient.strip().encode()).hexdigest()
+
+
+def destroy_key(folder: Path) -> None:
+    """Overwrite and remove the key: nothing in the folder opens any more. Nothing to do if it is gone."""
+    try:
+        with (folder / _KEY).open("r+b") as file:
+            file.write(os.urandom(os.fstat(file.fileno()).st_size))
+            file.flush()
+            os.fsync(file.fileno())
+        (folder / _KEY).unlink()
+        sync_folder(folder)
+    except FileNotFoundError:
+        return  # an erasure that was interrupted
+    except OSError as error:
+        raise _unwritable(folder, error.strerror) from error
+
+
+def remove(folder: Path) -> None:
+    """Remove what is left of a workspace whose key was destroyed; what says which one it was goes last."""
+    try:
+        for path in sorted(folder.iterdir(), key=lambda path: path.name == _RECIPIENT):
+            path.unlink()
+        folder.rmdir()
+    except OSError as error:
+        raise _unwritable(folder, error.strerror) from error
+
+
+def exists(folder: Path) -> bool:
+    """Whether there is something at this place. ConfigError if that cannot be said, or nothing can be made there."""
+    try:
+        if folder.exists():
+            return True
+    except OSError as error:
+        raise _unwritable(folder, error.strerror) from error
+    _check_new(folder)
+    return False
+
+
+def create(folder: Path, office: SealIdentity, engine_set: EngineSet) -> Workspace:
+    """A new, empty workspace. ConfigError if the folder exists, or cannot be made."""
+    _check_new(folder)
+    identity = SealIdentity.generate()
+    key = _Key(identity=identity.to_bytes().decode("ascii"), engine_set=engine_set.name, contract=engine_set.contract)
+    try:
+        unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))  # mode 0700
+        try:
+            with new_file(unfinished / _RECIPIENT) as file:
+                file.write(f"{identity.recipient}\n".encode("ascii"))
+            with new_file(unfinished / _KEY) as file:
+                file.write(seal(key.to_json(), [office.recipient]))
+            unfinished.rename(folder)
+            sync_folder(folder.parent)
+        except BaseException:
+            shutil.rmtree(unfinished)
+            raise
+    except OSError as error:
+        raise _unwritable(folder, error.strerror) from error
+    return Workspace(folder, key)
+
+
+def open_workspace(folder: Path, office: SealIdentity) -> Workspace:
+    """The workspace in this folder. ConfigError if it is none, or another office's."""
+    try:
+        sealed = (folder / _KEY).read_bytes()
+    except OSError as error:
+        raise _missing(folder / _KEY, error) from error
+    try:
+        key = _Key.from_untrusted(open_sealed(sealed, office))
+    except UntrustedInputError as error:
+        raise ConfigError(
+            Reason.DECRYPTION_FAILED,
+            f"{folder} does not open with this office's key",
+            fix="name the office whose workspace it is, or enrol again",
+        ) from error
+    return Workspace(folder, key)
+
+
+def require_contract(workspace: Workspace, engine_set: EngineSet) -> None:
+    """PolicyError unless the photos in it were measured under this set's contract."""
+    if workspace.contract != engine_set.contract:
+        raise PolicyError(
+            Reason.CONTRACT_MISMATCH,
+            f"the references in {workspace.folder} were made under another contract than that of '{engine_set.name}'",
+            fix="enrol into a new folder with this engine set",
+        )
+
+
+def _packed(photos: Iterable[Photo]) -> bytes:
+    """For each photo: length of its head (4 bytes, little-endian), head (JSON), template, picture."""
+    parts = []
+    for photo in photos:
+        head = _PhotoHead(
+            sha256=photo.sha256,
+            verdict=photo.verdict,
+            findings=photo.findings,
+            quality=photo.quality,
+            template_bytes=len(photo.template),
+            picture_bytes=len(photo.picture_jpeg),
+        ).to_json()
+        parts += [len(head).to_bytes(4, "little"), head, photo.template, photo.picture_jpeg]
+    return b"".join(parts)
+
+
+def _unpacked(packed: bytes, folder: Path) -> list[Photo]:
+    photos = []
+    position = 0
+
+    def take(count: int) -> bytes:
+        nonlocal position
+        part = packed[position : position + count]
+        if count < 0 or len(part) < count:
+            raise _damaged(folder)
+        position += count
+        return part
+
+    while position < len(packed):
+        try:
+            head = _PhotoHead.from_untrusted(take(int.from_bytes(take(4), "little")))
+        except UntrustedInputError as error:
+            raise _damaged(folder) from error
+        template, picture = take(head.template_bytes), take(head.picture_bytes)
+        photos.append(Photo(head.sha256, head.verdict, head.findings, head.quality, picture, template))
+    return photos
+
+
+def _check_new(folder: Path) -> None:
     try:
         taken, has_parent = folder.exists(), folder.parent.is_dir()
     except OSError as error:
@@ -58,77 +299,6 @@ def check_new(folder: Path) -> None:
         raise ConfigError(Reason.FILE_MISSING, f"there is no folder {folder.parent}", fix="make it first")
     if not os.access(folder.parent, os.W_OK | os.X_OK):  # said now, not when all photos are enrolled
         raise _unwritable(folder, os.strerror(errno.EACCES))
-
-
-def save(result: EnrolResult, folder: Path) -> None:
-    """Write the references to a new folder. ConfigError if any photo had a problem, or the folder exists."""
-    if result.problems:
-        raise ConfigError(
-            Reason.SAMPLE_UNUSABLE, f"{len(result.problems)} photos cannot be used", fix="mend them and enrol again"
-        )
-    check_new(folder)
-    try:
-        unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))  # mode 0700
-        try:
-            _write(result, unfinished)
-            unfinished.rename(folder)
-        except BaseException:
-            shutil.rmtree(unfinished)
-            raise
-    except OSError as error:
-        raise _unwritable(folder, error.strerror) from error
-
-
-def load(folder: Path) -> Workspace:
-    """Read what `save` wrote. ConfigError if it is not there, UntrustedInputError if it is not what was written."""
-    try:
-        index = _Index.from_untrusted(_read(folder / _ENTRIES))
-        with (folder / _TEMPLATES).open("rb") as file:
-            templates = np.load(file, allow_pickle=False)
-    except OSError as error:
-        raise _missing(folder / _TEMPLATES, error) from error
-    except (UntrustedInputError, ValueError, EOFError) as error:
-        raise _damaged(folder) from error
-    if templates.dtype != np.float32 or templates.ndim != 2 or len(templates) != len(index.entries):
-        raise _damaged(folder)
-    return Workspace(index.engine_set, index.contract, index.entries, templates, folder)
-
-
-def _write(result: EnrolResult, folder: Path) -> None:
-    index = _Index(
-        engine_set=result.engine_set.name,
-        contract=result.engine_set.contract,
-        entries=tuple(person.particulars for person in result.enrolled),
-    )
-    (folder / _ENTRIES).write_bytes(index.to_json())
-    np.save(folder / _TEMPLATES, result.templates.array)
-    (folder / _PICTURES).mkdir()
-    for person in result.enrolled:
-        (folder / _PICTURES / f"{person.particulars.id}.jpg").write_bytes(person.picture_jpeg)
-    (folder / _REPORT).write_text(_report(result), "utf-8")
-
-
-def _report(result: EnrolResult) -> str:
-    """For people and their tools to look at before sealing; nothing here reads it."""
-    photos = [
-        {"id": person.particulars.id, "photo": person.photo, **asdict(person.quality), "value": person.quality.value}
-        for person in result.enrolled
-    ]
-    engine_set = result.engine_set
-    content = {
-        "engine_set": engine_set.name,
-        "threshold": engine_set.threshold,
-        "photos": photos,
-        "look_alikes": [asdict(pair) for pair in result.look_alikes],
-    }
-    return json.dumps(content, indent=2) + "\n"
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _missing(path, error) from error
 
 
 def _unwritable(folder: Path, why: str | None) -> ConfigError:

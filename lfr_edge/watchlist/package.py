@@ -82,6 +82,16 @@ def write_package(path: Path, order: bytes, watchlist: BinaryIO, pictures: Binar
         file.write(_END)
 
 
+def replace_order(path: Path, order: bytes) -> None:
+    """Put another `order.json` into a package, the other members as they are; the file is whole at every moment."""
+    with path.open("rb") as old:
+        (_, watchlist, _) = _members(old)
+        old.seek(watchlist[0] - _BLOCK)
+        with new_file(path, replace=True) as file:
+            file.write(_header(_ORDER, len(order)) + order + bytes(-len(order) % _BLOCK))
+            shutil.copyfileobj(old, file, _CHUNK)
+
+
 def sha256_of(reader: Span | BinaryIO) -> str:
     """SHA-256 of what is left in the reader, streamed; hexadecimal, as in the order."""
     digest = hashlib.sha256()

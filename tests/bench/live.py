@@ -25,11 +25,10 @@ from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.evaluation.bench.lists import fill_with_nobody
 from lfr_edge.evaluation.bench.repeated import repeated
 from lfr_edge.messages.order import Order, VanAssignment
-from lfr_edge.office import workspace
-from lfr_edge.office.enrol import enrol
+from lfr_edge.office.enrol import measure_photos
 from lfr_edge.office.order_file import UNSEALED
+from lfr_edge.office.references import References, gather
 from lfr_edge.office.seal import seal_package
-from lfr_edge.office.workspace import Workspace
 
 _LATE_S = 60.0
 
@@ -76,13 +75,6 @@ def _measures(room: ControlRoom) -> dict[str, Any]:
     }
 
 
-class _LongWorkspace(Workspace):
-    """References with nobody behind most of them: those have no picture of their own."""
-
-    def picture(self, entry_id: str) -> bytes:
-        return super().picture(entry_id) if not entry_id.startswith("nobody-") else b"nobody"
-
-
 def _scene(bench: Bench, folder: Path, cameras: Sequence[str]) -> Scene:
     identity, van_key, officer_key = SealIdentity.generate(), SigningKey.generate(), SigningKey.generate()
     deployment_key = SealIdentity.generate()
@@ -106,6 +98,7 @@ def _scene(bench: Bench, folder: Path, cameras: Sequence[str]) -> Scene:
         cooldown_s=0.0,  # so that every pass of every camera is one latency
         expected_faces=1000,
         list_size=1,
+        budget=1.0,
         watchlist_sha256=UNSEALED,
         pictures_sha256=UNSEALED,
         contract=bench.engine_set.contract,
@@ -115,29 +108,31 @@ def _scene(bench: Bench, folder: Path, cameras: Sequence[str]) -> Scene:
         demo=True,
     )
     package = folder / "bench.lfrd"
-    seal_package(_references(bench, folder / "references"), order, bench.engine_set, [officer_key], package)
+    seal_package(_references(bench, folder), order, bench.engine_set, [officer_key], package)
     return Scene(folder, bench.engine_set, identity, van_key, package, bench.entries)
 
 
-def _references(bench: Bench, folder: Path) -> Workspace:
+def _references(bench: Bench, folder: Path) -> References:
     """The demo's photos and everybody else who walks past, as the office enrols them; filled up with nobody."""
     arena = Arena(96 << 20)
     extractor = open_extractor(bench.engine_set, bench.store, arena, threads=bench.cores)
     try:
         listed = rows_of(None)
-        others = walkers(bench.truth, {row.particulars.id for row in listed}, folder.parent)
-        with enrol([*listed, *others], extractor, arena) as enrolled:
-            workspace.save(enrolled, folder)
+        rows = [*listed, *walkers(bench.truth, {row.particulars.id for row in listed}, folder)]
+        photos = list(measure_photos([row.photo for row in rows], extractor, arena))
     finally:
         extractor.close()
-    people = workspace.load(folder)
-    filler = np.empty((bench.entries - len(people.entries), people.templates.shape[1]), np.float32)
+    people = gather(rows, photos, engine_set=bench.engine_set.name, contract=bench.engine_set.contract)
+    known = {entry.id for entry in people.entries}
+    filler = np.empty((bench.entries - len(known), people.templates.shape[1]), np.float32)
     fill_with_nobody(filler)
     entries = [
-        people.entries[0].model_copy(update={"id": f"nobody-{number}"})
-        for number in range(len(people.entries), bench.entries)
+        people.entries[0].model_copy(update={"id": f"nobody-{number}"}) for number in range(len(known), bench.entries)
     ]
-    return _LongWorkspace(
-        **{field.name: getattr(people, field.name) for field in dataclasses.fields(people)}
-        | {"entries": (*people.entries, *entries), "templates": np.concatenate([people.templates, filler])}
+    return dataclasses.replace(
+        people,
+        entries=(*people.entries, *entries),
+        templates=np.concatenate([people.templates, filler]),
+        entry_of_template=np.arange(bench.entries, dtype=np.int32),
+        picture=lambda entry: people.picture(entry) if entry in known else b"nobody",
     )

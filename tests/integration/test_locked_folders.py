@@ -9,9 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from lfr_edge.cli.main import main
+
+LOGGED = ["--office", "office/office.toml", "--by", "J. Clerk", "--why", "test"]
+ENROL = ["office", "enrol", *LOGGED, "--photos", ".", "--list", "list.csv", "--engine-set", "yunet-duo"]
 COMMANDS = {
-    "office enrol --out": ["office", "enrol", "--photos", ".", "--list", "list.csv", "--engine-set", "yunet-duo"],
-    "office keygen --out": ["office", "keygen"],
+    "office enrol --out": ENROL,
+    "office enrol --report": [*ENROL, "--out", "work"],
+    "office setup --out": ["office", "setup", "--force", "example", "--no-passphrase"],
+    "office keygen --out": ["office", "keygen", "--no-passphrase"],
     "van keygen --out": ["van", "keygen"],
     "control-room keygen --out": ["control-room", "keygen"],
     "demo --photos": ["demo", "--once", "--page", "alerts.html", "--store", "store"],
@@ -23,7 +29,8 @@ AS_ANYBODY = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Path]:
-    """Where the commands run: a list, and a folder that nobody may enter."""
+    """Where the commands run: an office, a list, and a folder that nobody may enter."""
+    assert main([*COMMANDS["office setup --out"], "--out", str(tmp_path / "office")]) == 0
     (tmp_path / "list.csv").write_text("id,photo,category,response,legal_basis,source,captured\n", "utf-8")
     (tmp_path / "locked").mkdir(mode=0)
     yield tmp_path

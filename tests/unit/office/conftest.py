@@ -43,6 +43,9 @@ class FakeExtractor:
     def forget(self) -> None:
         self.forgotten += 1
 
+    def close(self) -> None:
+        self.forget()
+
 
 @pytest.fixture
 def arena() -> Arena:

@@ -1,6 +1,7 @@
 """The list: every mistake of a clerk is named with its line, all at once."""
 
 import contextlib
+import json
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lfr_edge.errors import ConfigError, Reason
-from lfr_edge.office.listing import duplicates, read_list
+from lfr_edge.office.listing import Vocabulary, read_list
 
 REST = "wanted,red,PACE s.64A,custody,2025-03-01"
 
@@ -67,6 +68,9 @@ def test_every_problem_is_found_in_one_reading(
     )
     rows, problems = read_list(path, photos)
     assert [row.particulars.id for row in rows] == ["E-1", "E-1"]
+    (twice,) = (problem for problem in problems if problem.line == 4)
+    assert str(twice) == "line 4: E-1: line 2 names the same photo; take one of them out"
+    problems.remove(twice)
     shown = [str(problem) for problem in problems]
     assert [problem.line for problem in problems] == [3, 5, 6, 7, 8, 9, 10]
     assert "E-2 (absent.png): there is no such photo" in shown[0]
@@ -79,13 +83,97 @@ def test_every_problem_is_found_in_one_reading(
     assert "no id (no photo): id - " in shown[6]
 
 
-def test_a_second_line_with_the_same_id_names_both(
+def test_lines_of_one_id_are_photos_of_one_person(
     listing: Callable[..., Path], photo: Callable[..., str], photos: Path
 ) -> None:
     photo("a.png")
-    rows, _ = read_list(listing(*(f"{entry},a.png,{REST},," for entry in ("E-1", "E-2", "E-1"))), photos)
-    (problem,) = duplicates(rows)
-    assert str(problem) == "line 4: E-1: line 2 has the same id; give each person one line"
+    photo("b.png")
+    path = listing(f"E-1,a.png,{REST},why,2026-12-31", "E-1,b.png,,,,family,2024-01-02,,")
+    (first, second), problems = read_list(path, photos)
+    assert not problems
+    assert (second.particulars.category, second.particulars.rationale) == ("wanted", "why")
+    assert (first.particulars.source, second.particulars.source) == ("custody", "family")
+    assert second.particulars.captured == date(2024, 1, 2)
+
+
+def test_lines_of_one_id_that_contradict_each_other_are_named(
+    listing: Callable[..., Path], photo: Callable[..., str], photos: Path
+) -> None:
+    photo("a.png")
+    photo("b.png")
+    path = listing(f"E-1,a.png,{REST},,", "E-1,b.png,missing,green,PACE s.64A,custody,2025-03-01,,")
+    _, (problem,) = read_list(path, photos)
+    assert str(problem) == (
+        "line 3: E-1: it differs from line 2 in category, response; "
+        "correct one of them, or give another person another id"
+    )
+
+
+RULES = Vocabulary(("wanted",), ("PACE s.64A",), ("custody",), ("red", "amber"))
+FULL = {
+    "id": "E-1",
+    "photo": "a.png",
+    "category": "wanted",
+    "response": "red",
+    "legal_basis": "PACE s.64A",
+    "source": "custody",
+    "captured": "2025-03-01",
+    "rationale": "warrant of 1 March",
+    "expires": "2026-12-31",
+    "under_18": "",
+    "under_18_rationale": "",
+    "volunteer": "",
+}
+# One field wrong in turn, and what is said of it.
+WRONG = {
+    "id": ("J Smith", "id - "),
+    "photo": ("b.png", "there is no such photo"),
+    "category": ("lost", "category 'lost' is not in the office's vocabulary; use wanted"),
+    "response": ("green", "response 'green' is not in the office's vocabulary; use red | amber"),
+    "legal_basis": ("none", "legal_basis 'none' is not in the office's vocabulary; use PACE s.64A"),
+    "source": ("web", "source 'web' is not in the office's vocabulary; use custody"),
+    "captured": ("yesterday", "captured - "),
+    "rationale": ("", "rationale is missing; every entry needs its rationale"),
+    "expires": ("", "expires is missing; every entry needs its expires"),
+    "under_18": ("yes", "under_18 and under_18_rationale go together"),
+    "under_18_rationale": ("at risk", "under_18 and under_18_rationale go together"),
+    "volunteer": ("perhaps", "volunteer - "),
+}
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+@pytest.mark.parametrize("field", [None, *WRONG])
+def test_each_field_that_is_wrong_is_one_problem_of_its_line(
+    tmp_path: Path, photo: Callable[..., str], photos: Path, form: str, field: str | None
+) -> None:
+    photo("a.png")
+    fields = FULL if field is None else FULL | {field: WRONG[field][0]}
+    path = tmp_path / f"list.{form}"
+    quoted = ",".join(f'"{value}"' for value in fields.values())
+    path.write_text(json.dumps([fields]) if form == "json" else f"{','.join(fields)}\n{quoted}\n", "utf-8")
+    rows, problems = read_list(path, photos, RULES)
+    if field is None:
+        assert ([row.particulars.id for row in rows], problems) == (["E-1"], [])
+        return
+    (problem,) = problems
+    assert WRONG[field][1] in str(problem)
+    assert str(problem).startswith(f"line {2 if form == 'csv' else 1}: ")
+
+
+def test_somebody_under_18_has_a_rationale_of_its_own(tmp_path: Path, photo: Callable[..., str], photos: Path) -> None:
+    photo("a.png")
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps([FULL | {"under_18": True, "under_18_rationale": "at risk"}]), "utf-8")
+    (row,), problems = read_list(path, photos, RULES)
+    assert not problems
+    assert (row.particulars.under_18, row.particulars.under_18_rationale) == (True, "at risk")
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", "[", '[{"id": "E-1"}]', "[" * 100_000, "\ufeff"])
+def test_other_json_is_refused(tmp_path: Path, photos: Path, content: str) -> None:
+    (tmp_path / "list.json").write_text(content, "utf-8")
+    with pytest.raises(ConfigError, match=r"list\.json"):
+        read_list(tmp_path / "list.json", photos)
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "sub/../../secret.png", "."])

@@ -1,26 +1,24 @@
 """From references to a package: the round trip, what is refused before anything is written, what nobody can read."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image as Pillow
 
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import SigningKey
-from lfr_edge.errors import ConfigError, LfrEdgeError, PolicyError, Reason, UntrustedInputError
+from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputError
 from lfr_edge.inference.manifest import EngineSet
-from lfr_edge.messages.order import Order, open_order
-from lfr_edge.office import workspace
-from lfr_edge.office.enrol import enrol
+from lfr_edge.messages.order import BudgetAcceptance, Order, open_order
+from lfr_edge.office.enrol import measure_photos
 from lfr_edge.office.listing import read_list
 from lfr_edge.office.order_file import UNSEALED, read_order
+from lfr_edge.office.references import References, gather
 from lfr_edge.office.seal import seal_package
 from lfr_edge.watchlist.container import read_watchlist
 from lfr_edge.watchlist.package import open_package
@@ -53,7 +51,7 @@ cameras = ["front", "rear"]
 class Office:
     """Everything that a seal needs."""
 
-    references: workspace.Workspace
+    references: References
     order: Order
     engine_set: EngineSet
     key: SigningKey
@@ -61,7 +59,7 @@ class Office:
     out: Path
 
     def seal(self, **changes: Any) -> Order:
-        arguments = {"workspace": self.references, "order": self.order, "engine_set": self.engine_set}
+        arguments = {"references": self.references, "order": self.order, "engine_set": self.engine_set}
         return seal_package(**{**arguments, "keys": [self.key], "out": self.out, **changes})
 
 
@@ -81,32 +79,37 @@ def order_file(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def work(
-    tmp_path: Path,
+def references(
     photos: Path,
     photo: Callable[..., str],
     listing: Callable[..., Path],
     extractor: Any,
     arena: Arena,
-) -> Path:
-    names = [photo(f"{who}.png", who=who) for who in (2, 4, 6)]
-    lines = [f"E-{name[0]},{name},wanted,red,PACE s.64A,custody,2025-03-01,,2026-06-01" for name in names]
+    engine_set: EngineSet,
+) -> References:
+    names = [photo(f"{who}.png", who=who) for who in (2, 3, 4, 6)]
+    entries = ("E-2", "E-2", "E-4", "E-6")
+    rest = "wanted,red,PACE s.64A,custody,2025-03-01,,2026-06-01"
+    lines = [f"{entry},{name},{rest}" for entry, name in zip(entries, names, strict=True)]
     rows, problems = read_list(listing(*lines), photos)
     assert not problems
-    with enrol(rows, extractor, arena) as result:
-        workspace.save(result, tmp_path / "work")
-    return tmp_path / "work"
+    found = list(measure_photos([row.photo for row in rows], extractor, arena))
+    return gather(rows, found, engine_set=engine_set.name, contract=engine_set.contract)
 
 
 @pytest.fixture
 def office(
-    work: Path, order_file: Callable[..., Path], engine_set: EngineSet, control_room: SealIdentity, tmp_path: Path
+    references: References,
+    order_file: Callable[..., Path],
+    engine_set: EngineSet,
+    control_room: SealIdentity,
+    tmp_path: Path,
 ) -> Office:
     van = SealIdentity.generate()
     order = read_order(
         order_file(), engine_set, van_recipients={"van-1": van.recipient}, recipients=[control_room.recipient]
     )
-    return Office(workspace.load(work), order, engine_set, SigningKey.generate(), van, tmp_path / "x.lfrd")
+    return Office(references, order, engine_set, SigningKey.generate(), van, tmp_path / "x.lfrd")
 
 
 def test_the_van_reads_what_the_office_sealed(office: Office, arena: Arena) -> None:
@@ -125,7 +128,9 @@ def test_the_van_reads_what_the_office_sealed(office: Office, arena: Arena) -> N
         for entry in watchlist.entries:
             assert package.pictures.open(entry) == office.references.picture(entry.id)
         scores = np.empty(watchlist.template_count, np.float32)
-        for row, entry in zip(office.references.templates, watchlist.entries, strict=True):
+        assert watchlist.template_count == 4
+        for row, place in zip(office.references.templates, (0, 0, 1, 2), strict=True):
+            entry = watchlist.entries[place]
             first, _ = watchlist.search(row, scores=scores)
             assert first.entry == entry
             assert first.score == pytest.approx(1)
@@ -204,11 +209,39 @@ def test_a_package_is_for_one_van(
         office.seal(order=two)
 
 
-def test_a_missing_picture_stops_the_seal_and_leaves_nothing(office: Office, tmp_path: Path) -> None:
-    (tmp_path / "work" / "pictures" / "E-4.jpg").unlink()
-    with pytest.raises(ConfigError, match=r"E-4\.jpg cannot be read"):
-        office.seal()
+def test_a_picture_that_cannot_be_read_stops_the_seal_and_leaves_nothing(office: Office, tmp_path: Path) -> None:
+    def missing(entry: str) -> bytes:
+        raise ConfigError(Reason.FILE_MISSING, f"{entry} has no picture", fix="enrol again")
+
+    with pytest.raises(ConfigError, match="E-2 has no picture"):
+        office.seal(references=replace(office.references, picture=missing))
     assert not list(tmp_path.glob("*x.lfrd*"))
+
+
+def test_what_is_announced_is_what_appears_and_a_refusal_to_write_it_down_stops_the_package(office: Office) -> None:
+    announced = []
+    sealed = office.seal(announce=lambda order, envelope: announced.append((order, envelope, office.out.exists())))
+    with open_package(office.out) as package:
+        assert announced == [(sealed, package.order, False)]
+    office.out.unlink()
+
+    def full(*_: object) -> None:
+        raise ConfigError(Reason.FILE_UNWRITABLE, "the registry is full", fix="make room")
+
+    with pytest.raises(ConfigError, match="registry is full"):
+        office.seal(announce=full)
+    assert not office.out.exists()
+
+
+def test_a_list_above_its_budget_is_refused_unless_the_order_says_who_accepted_it(office: Office) -> None:
+    low = office.order.model_copy(update={"threshold": office.engine_set.threshold_floor, "budget": 1e-6})
+    with pytest.raises(PolicyError) as refused:
+        office.seal(order=low)
+    assert refused.value.reason is Reason.BUDGET_EXCEEDED
+    assert "budget_accepted" in refused.value.fix
+    assert not office.out.exists()
+    accepted = BudgetAcceptance(by="Supt A. Example", why="a child is missing")
+    assert office.seal(order=low.model_copy(update={"budget_accepted": accepted})).list_size == 3
 
 
 def test_an_existing_package_is_not_replaced(office: Office) -> None:
@@ -236,6 +269,9 @@ def test_an_existing_package_is_not_replaced(office: Office) -> None:
         ("[[vans]]", "[vans]", "vans: missing or without id"),
         ('id = "van-1"', 'name = "van-1"', "vans: missing or without id"),
         ("demo = false", 'demo = false\ncontract = "x"', "contract: filled in by sealing"),
+        ("demo = false", "demo = false\nlist_size = 3", "list_size: filled in by sealing"),
+        ("demo = false", "demo = false\n[budget_accepted]\nby = 'A'", "budget_accepted.why: field required"),
+        ("expected_faces = 10000\n", "", "expected_faces: field required"),
         ("demo = false", "demo =", "line"),
         ('id = "van-1"', 'id = "van-2"', "name different vans: van-1, van-2"),
     ],
@@ -267,77 +303,8 @@ def test_a_control_room_needs_a_key(
         read_order(order_file(), engine_set, van_recipients={"van-1": key}, recipients=recipients)
 
 
-def test_references_are_for_their_owner_only_and_never_replaced(work: Path, extractor: Any, arena: Arena) -> None:
-    assert work.stat().st_mode & 0o777 == 0o700
-    with enrol([], extractor, arena) as result, pytest.raises(ConfigError) as refused:
-        workspace.save(result, work)
-    assert refused.value.reason is Reason.FILE_EXISTS
-
-
-def test_a_result_with_problems_is_never_saved(
-    tmp_path: Path, photos: Path, photo: Callable[..., str], listing: Callable[..., Path], extractor: Any, arena: Arena
-) -> None:
-    photo("a.png", faces=0)
-    rows, _ = read_list(listing("E-1,a.png,wanted,red,PACE s.64A,custody,2025-03-01,,"), photos)
-    with enrol(rows, extractor, arena) as result, pytest.raises(ConfigError, match="1 photos cannot be used"):
-        workspace.save(result, tmp_path / "work")
-    assert not list(tmp_path.glob("*work*"))
-
-
-def test_a_failed_save_leaves_nothing(
-    tmp_path: Path, photos: Path, photo: Callable[..., str], listing: Callable[..., Path], extractor: Any, arena: Arena
-) -> None:
-    photo("a.png")
-    rows, _ = read_list(listing("E-1,a.png,wanted,red,PACE s.64A,custody,2025-03-01,,"), photos)
-    with enrol(rows, extractor, arena) as result:
-        with pytest.raises(ConfigError, match="no folder"):
-            workspace.save(result, tmp_path / "nowhere" / "work")
-        result.enrolled[0].particulars.__dict__["id"] = "x/y"  # a picture that cannot be written
-        with pytest.raises(ConfigError, match="cannot be written"):
-            workspace.save(result, tmp_path / "work")
-    assert not list(tmp_path.glob("*work*"))
-
-
-def damage_templates(folder: Path, templates: Any) -> None:
-    np.save(folder / "templates.npy", templates, allow_pickle=True)
-
-
-DAMAGE: dict[str, Callable[[Path], object]] = {
-    "no-entries": lambda folder: (folder / "entries.json").unlink(),
-    "no-templates": lambda folder: (folder / "templates.npy").unlink(),
-    "entries-cut": lambda folder: (folder / "entries.json").write_bytes((folder / "entries.json").read_bytes()[:-9]),
-    "templates-cut": lambda folder: (folder / "templates.npy").write_bytes(
-        (folder / "templates.npy").read_bytes()[:-9]
-    ),
-    "templates-empty": lambda folder: (folder / "templates.npy").write_bytes(b""),
-    "fewer": lambda folder: damage_templates(folder, np.zeros((2, 128), np.float32)),
-    "double": lambda folder: damage_templates(folder, np.zeros((3, 128), np.float64)),
-    "flat": lambda folder: damage_templates(folder, np.zeros(3, np.float32)),
-    "pickle": lambda folder: damage_templates(folder, np.array([{"a": 1}], object)),
-}
-
-
-@pytest.mark.parametrize("name", DAMAGE)
-def test_damaged_references_are_refused(work: Path, name: str) -> None:
-    DAMAGE[name](work)
-    with pytest.raises(LfrEdgeError, match="work"):
-        workspace.load(work)
-
-
 def test_a_template_that_was_changed_is_refused_at_the_seal(office: Office) -> None:
-    office.references.templates[1] *= 2
+    doubled = replace(office.references, templates=office.references.templates * 2)
     with pytest.raises(UntrustedInputError, match="length 1"):
-        office.seal()
+        office.seal(references=doubled)
     assert not office.out.exists()
-
-
-def test_the_report_holds_numbers_and_no_biometrics(work: Path) -> None:
-    text = (work / "report.json").read_text("utf-8")
-    assert '"inter_eye_px": 60.0' in text
-    assert '"threshold": 0.54' in text
-    assert "template" not in text
-
-
-def test_the_pictures_are_jpeg(work: Path) -> None:
-    for path in (work / "pictures").iterdir():
-        assert Pillow.open(BytesIO(path.read_bytes())).format == "JPEG"

@@ -1,0 +1,81 @@
+"""`office setup` and `office keygen`: the office's own files, and keys that sign orders."""
+
+import argparse
+import getpass
+import re
+import sys
+from pathlib import Path
+
+from lfr_edge.cli.key_folder import new_key_files
+from lfr_edge.crypto.sealed import SealIdentity
+from lfr_edge.crypto.signing import SigningKey
+from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.files import new_file
+from lfr_edge.messages.fields import IDENTIFIER
+from lfr_edge.office.desk import LOG_KEY, LOG_PUBLIC, OFFICE_FILE, WORKSPACE_KEY, new_office_file, read_desk
+
+_SHORTEST = 12
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make what was asked for."""
+    return _setup(args) if args.action == "setup" else _keygen(args)
+
+
+def ask_passphrase(path: Path) -> str:
+    """Ask for the passphrase of a locked key, without showing it."""
+    return _ask(f"passphrase of {path}: ")
+
+
+def _setup(args: argparse.Namespace) -> int:
+    if not re.fullmatch(IDENTIFIER, args.force):
+        raise ConfigError(
+            Reason.VALUE_INVALID, f"'{args.force}' is not an id", fix="use lower-case letters, digits and hyphens"
+        )
+    office, log_key, log_public, workspace_key = new_key_files(
+        args.out, [OFFICE_FILE, LOG_KEY, LOG_PUBLIC, WORKSPACE_KEY]
+    )
+    locked_with = None if args.no_passphrase else _new_passphrase("references")
+    key = SigningKey.generate()
+    # Not locked: every command appends to the log, and its key proves nothing but that this office wrote it.
+    key.to_file(log_key)
+    key.public.to_file(log_public)
+    SealIdentity.generate().to_file(workspace_key, locked_with=locked_with)
+    with new_file(office) as file:
+        file.write(new_office_file(args.force).encode())
+    read_desk(office)
+    print(f"{office}: adapt its vocabulary to your policy")
+    print(f"{log_public}: for whoever audits the office's log")
+    print(f"{workspace_key}: opens references; back it up with the office's other keys")
+    return 0
+
+
+def _keygen(args: argparse.Namespace) -> int:
+    private, public = new_key_files(args.out, ["order.key", "order.pub"])
+    key = SigningKey.generate()
+    key.to_file(private, locked_with=None if args.no_passphrase else _new_passphrase("order.key"))
+    key.public.to_file(public)
+    print(f"{private}: signs orders; it stays with its officer\n{public}: for every van's trusted_order_signers")
+    print(f"key id {key.public.key_id}")
+    return 0
+
+
+def _new_passphrase(what: str) -> str:
+    first = _ask(f"new passphrase for {what} (at least {_SHORTEST} characters): ")
+    if len(first) < _SHORTEST:
+        raise ConfigError(
+            Reason.VALUE_INVALID, "this passphrase is too short", fix=f"use {_SHORTEST} characters or more: some words"
+        )
+    if _ask("once more: ") != first:
+        raise ConfigError(Reason.VALUE_INVALID, "the two passphrases differ", fix="try again")
+    return first
+
+
+def _ask(prompt: str) -> str:
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            Reason.VALUE_INVALID,
+            "a passphrase is needed, and there is no terminal to ask on",
+            fix="run it in a terminal; keys made with --no-passphrase need none",
+        )
+    return getpass.getpass(prompt)

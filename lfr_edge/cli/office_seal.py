@@ -1,0 +1,124 @@
+"""`office seal`: references and an order become a package for one van."""
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+
+from lfr_edge.audit.events import BudgetAccepted, OrderSigned, PackageSealed
+from lfr_edge.audit.fields import Event
+from lfr_edge.cli.office_keys import ask_passphrase
+from lfr_edge.cli.office_sign import show_order
+from lfr_edge.clock import SystemClock
+from lfr_edge.crypto.sealed import is_recipient
+from lfr_edge.crypto.signing import SigningKey
+from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.inference.manifest import load_engine_set
+from lfr_edge.messages.order import Order
+from lfr_edge.office import workspace
+from lfr_edge.office.desk import Desk, Journal, read_desk
+from lfr_edge.office.order_file import read_order
+from lfr_edge.office.references import References
+from lfr_edge.office.registry import Registry, SealedList
+from lfr_edge.office.seal import calibration_of, seal_package
+from lfr_edge.watchlist.budget import expect
+
+
+def run(args: argparse.Namespace) -> int:
+    """Seal the package."""
+    van_recipients = _pairs(args.van_recipient)
+    for van, recipient in van_recipients.items():
+        _check_recipient(f"--van-recipient {van}=", recipient, "that van's deployment.recipient")
+    for recipient in args.recipient:
+        _check_recipient("--recipient ", recipient, "the control room's control-room.recipient")
+    desk = read_desk(args.office)
+    clock = SystemClock()
+    journal = desk.journal(clock, by=args.by, why=args.why)
+    work = workspace.open_workspace(args.work, desk.workspace_identity(ask_passphrase))
+    engine_set = load_engine_set(work.engine_set, args.manifests)
+    workspace.require_contract(work, engine_set)
+    order = read_order(args.order, engine_set, van_recipients=van_recipients, recipients=tuple(args.recipient))
+    _check_force(desk, order)
+    references = work.references()
+    keys = [SigningKey.from_file(path, ask_passphrase) for path in args.key]
+
+    def announce(sealed: Order, envelope: bytes) -> None:
+        line = SealedList(
+            at=clock.utc(),
+            force=sealed.force,
+            order=sealed.id,
+            vans=tuple(van.id for van in sealed.vans),
+            not_before=sealed.not_before,
+            not_after=sealed.not_after,
+            watchlist_sha256=sealed.watchlist_sha256,
+            references_sha256=references.sha256,
+            workspace=workspace.workspace_id(args.work),
+            entries=tuple(entry.id for entry in references.entries),
+        )
+        Registry(desk.registry).append(line)
+        expected = expect(sealed, calibration_of(engine_set)).per_face
+        journal.record(*_events(journal, sealed, envelope, keys, expected))
+
+    sealed = seal_package(references, order, engine_set, keys, args.out, announce=announce)
+    _show(sealed, references, args, len(keys))
+    print(f"  false alerts {expect(sealed, calibration_of(engine_set))}")
+    return 0
+
+
+def _check_force(desk: Desk, order: Order) -> None:
+    if order.force != desk.force:
+        raise ConfigError(
+            Reason.VALUE_INVALID,
+            f"order '{order.id}' is of force '{order.force}', and this is the office of '{desk.force}'",
+            fix="correct force in the order, or give the other office's file",
+        )
+
+
+def _events(
+    journal: Journal, order: Order, envelope: bytes, keys: Sequence[SigningKey], expected_per_face: float
+) -> list[Event]:
+    by, why, digest = journal.by, journal.why, hashlib.sha256(envelope).hexdigest()
+    events: list[Event] = []
+    if order.budget_accepted is not None and expected_per_face > order.budget:
+        accepted = BudgetAccepted(
+            by=f"person:{order.budget_accepted.by[:200]}",
+            why=order.budget_accepted.why,
+            order=order.id,
+            expected_false_alerts=f"{expected_per_face * order.expected_faces:.4f}",
+            budget=f"{order.budget * order.expected_faces:.4f}",
+        )
+        events.append(accepted)
+    events += [
+        OrderSigned(by=by, why=why, order=order.id, order_sha256=digest, key_id=key.public.key_id) for key in keys
+    ]
+    sealed = PackageSealed(
+        by=by,
+        why=why,
+        order=order.id,
+        order_sha256=digest,
+        watchlist_sha256=order.watchlist_sha256,
+        pictures_sha256=order.pictures_sha256,
+        entries=order.list_size,
+        vans=tuple(van.id for van in order.vans),
+    )
+    return [*events, sealed]
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    pairs = dict(text.partition("=")[::2] for text in texts)
+    if len(pairs) != len(texts) or not all(pairs.values()):
+        raise ConfigError(
+            Reason.VALUE_INVALID, "--van-recipient is not VAN=age1..., or names a van twice", fix="give one per van"
+        )
+    return pairs
+
+
+def _check_recipient(option: str, recipient: str, file: str) -> None:
+    if not is_recipient(recipient):
+        raise ConfigError(
+            Reason.VALUE_INVALID, f"{option}{recipient} is not an age public key", fix=f"copy the one line of {file}"
+        )
+
+
+def _show(order: Order, references: References, args: argparse.Namespace, signatures: int) -> None:
+    print(f"{args.out}: {len(references.entries)} entries, {signatures} signature(s)")
+    show_order(order)
