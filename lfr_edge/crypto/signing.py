@@ -36,6 +36,8 @@ class Purpose(Enum):
 
     ORDER = "application/vnd.lfr-edge.order+json"
     ALERT = "application/vnd.lfr-edge.alert+json"
+    PREKEY = "application/vnd.lfr-edge.prekeys+json"
+    ERASURE = "application/vnd.lfr-edge.erasure+json"
 
 
 class VerifyKey:
