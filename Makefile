@@ -13,7 +13,7 @@ override export CAMERA := $(value CAMERA)
 override export ENGINE_SET := $(value ENGINE_SET)
 override export BESIDE := $(value BESIDE)
 
-.PHONY: demo test test-all check accuracy bench setup setup-bench lock
+.PHONY: demo test test-all faults check accuracy bench setup setup-bench lock
 
 demo: setup
 	@$(BIN)/lfr-edge demo $(if $(ONCE),--once) $(if $(FULL_SPEED),--full-speed) $${CLIP:+--clip="$$CLIP"} \
@@ -24,6 +24,10 @@ test: setup
 
 test-all: setup
 	@$(BIN)/pytest
+
+# kill -9 at every step of a deployment on the disk, and at a thousand random ones.
+faults: setup
+	@$(BIN)/pytest tests/faults
 
 check: setup
 	@$(BIN)/ruff check

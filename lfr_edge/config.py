@@ -85,7 +85,8 @@ class KeysConfig(_Table):
     """Key files of this van, and whom it trusts."""
 
     alert: LocalPath  # signs this van's alerts
-    deployment: LocalPath  # opens the watchlist that was sealed for this van
+    deployment: LocalPath | None = None  # lasting key for watchlists; prekeys are better: each dies with its deployment
+    wrapping: LocalPath | None = None  # what prekeys are encrypted with; without it, a file in the state folder
     trusted_order_signers: tuple[LocalPath, ...] = Field(min_length=1)
     order_signatures: int = Field(default=1, ge=1)  # how many different trusted signers an order needs
 
@@ -105,7 +106,8 @@ class VanConfig(_Table):
 
     van: Name
     force: Name
-    state: LocalPath  # folder for the outbox; created if missing
+    state: LocalPath  # folder for the outbox, the deployment, prekeys and the log; created if missing
+    control: LocalPath = Path("/run/lfr-edge/control.sock")  # socket of `lfr-edge deployment`
     memory_mib: int = Field(default=160, ge=32, le=4096)  # leased memory: pictures, faces, templates
     demo_orders: bool = False  # a production van refuses orders that are marked as demo
     keys: KeysConfig

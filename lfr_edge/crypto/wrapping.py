@@ -1,7 +1,7 @@
 """Wrapping: private keys at rest, each encrypted under the van's one wrapping key.
 
-ChaCha20-Poly1305 with a random nonce. Whoever has the wrapping key opens every wrapped key that is still there; it cannot
-bring back one that was destroyed. Where the wrapping key itself is kept is not decided here: today it is a file.
+ChaCha20-Poly1305 with a random nonce. Whoever has the wrapping key opens every wrapped key that is still there; it
+cannot bring back one that was destroyed. Where the wrapping key is kept is not decided here: today it is a file.
 """
 
 import os

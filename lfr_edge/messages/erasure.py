@@ -8,7 +8,7 @@ from lfr_edge.crypto.signing import Purpose, SigningKey, VerifyKey, sign, verify
 from lfr_edge.messages.fields import Digest, Distinct, Identifier, Message, UtcTime
 
 Level = Literal["files-removed", "key-destroyed"]
-Unverified = Literal["old-blocks", "wrapping-key-on-disk", "deployment-key-kept", "power-was-lost"]
+Unverified = Literal["old-blocks", "wrapping-key-on-disk", "deployment-key-kept"]
 
 
 class ErasureReceipt(Message):

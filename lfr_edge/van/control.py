@@ -89,13 +89,16 @@ class ControlSocket:
     def close(self) -> None:
         """Accept no more; whoever is being answered gets the answer."""
         self._path.unlink(missing_ok=True)
+        self._listening.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept(); close() alone does not
+        if self._thread.is_alive():
+            self._thread.join(_PATIENCE_S)
         self._listening.close()
 
     def _serve(self) -> None:
         while True:
             try:
                 connection, _ = self._listening.accept()
-            except OSError:  # closed
+            except OSError:  # shut down
                 return
             threading.Thread(target=self._answer, args=(connection,), name="control-request", daemon=True).start()
 

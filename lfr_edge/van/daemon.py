@@ -23,7 +23,6 @@ from lfr_edge.adapters.evidence import JpegEvidenceSealer
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.clock import Clock
 from lfr_edge.config import VanConfig
-from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, EngineSet, load_engine_set
@@ -37,6 +36,7 @@ from lfr_edge.pipeline.recognise import Recogniser, View
 from lfr_edge.van import deployment
 from lfr_edge.van.bus import Bus
 from lfr_edge.van.cameras import open_cameras
+from lfr_edge.van.custody import find_identity, stock_of
 from lfr_edge.van.sender import Sender
 from lfr_edge.van.stages import Recognition, Stage, capture
 
@@ -169,7 +169,7 @@ class Daemon:
     def _open_recogniser(self, config: VanConfig, engine_set: EngineSet) -> Recogniser:
         """Engines and list in memory: the keys are read first, because that is quickly said."""
         order, package = self._order, self._deployment.package
-        identity = SealIdentity.from_file(config.keys.deployment)
+        identity = find_identity(self._deployment.assignment.recipient, stock_of(config), config)
         key = SigningKey.from_file(config.keys.alert)
         self._watchlist = self._deployment.unseal(identity, engine_set, self._arena)
         store = EngineStore(config.engines.store)

@@ -1,9 +1,10 @@
 """May this van carry out this package? Every question is asked here, before a camera opens.
 
-A refusal is one error; nothing was decrypted, nothing is kept. The state machine over a deployment's life is the
-deployment issue's; today a deployment is loaded by `run`, and ends with it.
+A refusal is one error; nothing was decrypted, nothing is kept. When the van may see is for `lifecycle`, and which time
+it is for `trusted_time`.
 """
 
+import resource
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import BinaryIO, cast
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.config import VanConfig
 from lfr_edge.crypto.sealed import SealIdentity
-from lfr_edge.crypto.signing import VerifyKey
+from lfr_edge.crypto.signing import Purpose, VerifyKey, signers
 from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputError
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.messages.order import Order, VanAssignment, open_order
+from lfr_edge.watchlist.budget import Calibration, check_budget
 from lfr_edge.watchlist.container import read_watchlist
 from lfr_edge.watchlist.package import Package, open_package
 from lfr_edge.watchlist.references import Watchlist
@@ -28,6 +30,20 @@ class Deployment:
     order: Order
     package: Package
     assignment: VanAssignment  # this van's part of the order
+    signers: tuple[VerifyKey, ...] = ()  # those whose signatures are valid
+
+    def require_key(self, identity: SealIdentity) -> None:
+        """ConfigError if the list was sealed to another key."""
+        if identity.recipient != self.assignment.recipient:
+            raise ConfigError(
+                Reason.WRONG_RECIPIENT,
+                f"the list of order '{self.order.id}' was sealed to another deployment key than this van's",
+                fix="have it sealed again, to a prekey that this van has and that was not used yet",
+            )
+
+    def close(self) -> None:
+        """Close the package's file."""
+        self.package.close()
 
     def unseal(self, identity: SealIdentity, engine_set: EngineSet, arena: Arena) -> Watchlist:
         """Decrypt the list into leased memory. ConfigError if it was not sealed to this key.
@@ -35,12 +51,7 @@ class Deployment:
         The digest is checked again, of the bytes that were decrypted: the file may have changed since `load`, anybody
         can seal a list to this van, and only the order says which one was signed.
         """
-        if identity.recipient != self.assignment.recipient:
-            raise ConfigError(
-                Reason.WRONG_RECIPIENT,
-                f"the list of order '{self.order.id}' was sealed to another deployment key than this van's",
-                fix="name the key whose public half the office got as keys.deployment, or have the list sealed again",
-            )
+        self.require_key(identity)
         dimension = engine_set.dimension
         sealed = self.package.watchlist()
         reader = cast(BinaryIO, sealed)  # decryption reads it, nothing else
@@ -48,11 +59,30 @@ class Deployment:
         if sealed.sha256_to_end() != self.order.watchlist_sha256:
             watchlist.wipe()
             raise _not_signed("watchlist.age", self.order)
+        if len(watchlist) != self.order.list_size:
+            found = len(watchlist)
+            watchlist.wipe()
+            raise PolicyError(
+                Reason.BUDGET_EXCEEDED,
+                f"the list has {found} entries, and order '{self.order.id}' says {self.order.list_size}",
+                fix="have the package sealed again: its budget was computed for another list",
+            )
         return watchlist
 
 
 def load(path: Path, config: VanConfig, engine_set: EngineSet, now: datetime) -> Deployment:
-    """The deployment, if its order is signed by enough trusted officers and allows this van, here and now."""
+    """The deployment, if `check` allows it and its window is open now."""
+    deployment = check(path, config, engine_set)
+    try:
+        _check_window(deployment.order, now)
+    except BaseException:
+        deployment.close()
+        raise
+    return deployment
+
+
+def check(path: Path, config: VanConfig, engine_set: EngineSet) -> Deployment:
+    """The deployment, if its order is signed by enough trusted officers and allows this van, whenever that may be."""
     package = open_package(path)
     try:
         trusted = [VerifyKey.from_file(signer) for signer in config.keys.trusted_order_signers]
@@ -60,11 +90,13 @@ def load(path: Path, config: VanConfig, engine_set: EngineSet, now: datetime) ->
         _check_members(order, package)
         assignment = _check_van(order, config)
         _check_engines(order, engine_set)
-        _check_window(order, now)
+        check_budget(order, _calibration_of(engine_set))
+        _check_machine(order)
+        signed_by = tuple(signers(package.order, Purpose.ORDER, trusted))
     except BaseException:
         package.close()
         raise
-    return Deployment(order, package, assignment)
+    return Deployment(order, package, assignment, signed_by)
 
 
 def _check_members(order: Order, package: Package) -> None:
@@ -127,6 +159,47 @@ def _check_engines(order: Order, engine_set: EngineSet) -> None:
             f" {engine_set.threshold_floor} of '{engine_set.name}'",
             fix="have the order signed with a higher threshold",
         )
+
+
+def _calibration_of(engine_set: EngineSet) -> Calibration:
+    measured = engine_set.calibration
+    return Calibration(measured.list_size, tuple((point.threshold, point.fpir) for point in measured.points))
+
+
+def _check_machine(order: Order) -> None:
+    """What the order asks of this machine's memory and keys."""
+    if order.key_protection != "file":
+        raise PolicyError(
+            Reason.KEY_PROTECTION_TOO_WEAK,
+            f"order '{order.id}' asks for keys protected by '{order.key_protection}', and here they are files",
+            fix="use a van that protects them so, or have an order signed that allows files",
+        )
+    if order.unlock == "required":
+        raise PolicyError(
+            Reason.UNLOCK_REQUIRED,
+            f"order '{order.id}' requires a share of its key at every start, which this release cannot take",
+            fix="have an order signed without 'unlock'",
+        )
+    if order.no_swap and swap_is_on():
+        raise PolicyError(
+            Reason.SWAP_POSSIBLE, f"order '{order.id}' forbids swap, and this machine has some", fix="swapoff --all"
+        )
+    if order.no_core_dumps and core_files_are_possible():
+        raise PolicyError(
+            Reason.CORE_FILES_POSSIBLE,
+            f"order '{order.id}' forbids core files, and this process could leave one",
+            fix="start it with LimitCORE=0 (ulimit -c 0)",
+        )
+
+
+def swap_is_on(swaps: Path = Path("/proc/swaps")) -> bool:
+    """Whether memory could be written to a swap file or partition; its first line is a heading."""
+    return len(swaps.read_text("ascii", errors="replace").splitlines()) > 1
+
+
+def core_files_are_possible() -> bool:
+    """Whether this process could leave a core file; a limit of one byte is too little for any."""
+    return resource.getrlimit(resource.RLIMIT_CORE)[0] not in {0, 1}
 
 
 def _check_window(order: Order, now: datetime) -> None:

@@ -69,6 +69,11 @@ class Keeper:
             time = believe(self._record.anchor, self._clocks.read())
             self._write(lifecycle.load(self._record, time, terms))
 
+    def require_free(self) -> None:
+        """PolicyError while another deployment is loaded, or not erased yet."""
+        with self._mutex:
+            lifecycle.require_free(self._record)
+
     def require_loadable(self, terms: Terms) -> None:
         """PolicyError if `load` would refuse."""
         with self._mutex:

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Literal
 
 from lfr_edge.errors import PolicyError, Reason
-from lfr_edge.messages.fields import Digest, Identifier, Message, UtcTime
+from lfr_edge.messages.fields import Digest, Identifier, Message, Recipient, UtcTime
 from lfr_edge.messages.order import LONGEST_DEPLOYMENT
 from lfr_edge.van.trusted_time import Anchor, Time
 
@@ -57,6 +57,10 @@ class Terms(Message):
     order_sha256: Digest
     """Of `order.json`, signatures included."""
     watchlist_sha256: Digest
+    recipient: Recipient
+    """The key that the list was sealed to."""
+    one_time: bool
+    """Is that a prekey, destroyed with the deployment."""
     not_before: UtcTime
     not_after: UtcTime
 
@@ -212,8 +216,8 @@ def step(record: Record, time: Time, conditions: Conditions, request: Request = 
     return Decision(_with(record, fields), rule.actions, None if rule.to is State.LIVE else why)
 
 
-def load(record: Record, time: Time, terms: Terms) -> Record:
-    """The record of a van that took this order. PolicyError if it may not."""
+def require_free(record: Record) -> None:
+    """PolicyError while another deployment is loaded, or not erased yet."""
     if record.state in {State.ARMED, State.LIVE}:
         raise PolicyError(
             Reason.ORDER_LOADED, f"order '{_name(record)}' is loaded", fix="end it first: lfr-edge deployment stop"
@@ -224,6 +228,11 @@ def load(record: Record, time: Time, terms: Terms) -> Record:
             f"the list of order '{_name(record)}' is not erased yet",
             fix="wait for it: lfr-edge deployment status",
         )
+
+
+def load(record: Record, time: Time, terms: Terms) -> Record:
+    """The record of a van that took this order. PolicyError if it may not."""
+    require_free(record)
     if terms.order in {ended.order for ended in record.ended}:
         raise PolicyError(
             Reason.ORDER_ENDED, f"order '{terms.order}' has ended", fix="an end is final: have a new order signed"

@@ -11,7 +11,7 @@ import pytest
 
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.crypto.sealed import SealIdentity, seal
-from lfr_edge.errors import Reason, UntrustedInputError
+from lfr_edge.errors import PolicyError, Reason, UntrustedInputError
 from lfr_edge.inference.manifest import EngineSet, load_engine_set
 from lfr_edge.messages.examples import ORDER
 from lfr_edge.van.deployment import Deployment
@@ -50,7 +50,7 @@ def sealed_list(entry_id: str, identity: SealIdentity, engine_set: EngineSet) ->
 def test_a_list_exchanged_after_the_check_is_refused_and_wiped(tmp_path: Path) -> None:
     engine_set, identity, arena = load_engine_set("yunet-mobilefacenet"), SealIdentity.generate(), Arena(1 << 16)
     signed = sealed_list("signed", identity, engine_set)
-    order = ORDER.model_copy(update={"watchlist_sha256": hashlib.sha256(signed).hexdigest()})
+    order = ORDER.model_copy(update={"watchlist_sha256": hashlib.sha256(signed).hexdigest(), "list_size": 1})
     assignment = order.vans[0].model_copy(update={"recipient": identity.recipient})
     path = tmp_path / "watchlist.age"
     path.write_bytes(signed)
@@ -66,3 +66,16 @@ def test_a_list_exchanged_after_the_check_is_refused_and_wiped(tmp_path: Path) -
     assert refused.value.reason is Reason.DIGEST_MISMATCH
     assert arena.leased_bytes == 0
     assert not np.frombuffer(arena._map, np.uint8).any()
+
+
+def test_a_list_of_another_length_than_was_budgeted_is_refused_and_wiped(tmp_path: Path) -> None:
+    engine_set, identity, arena = load_engine_set("yunet-mobilefacenet"), SealIdentity.generate(), Arena(1 << 16)
+    path = tmp_path / "watchlist.age"
+    path.write_bytes(sealed_list("one", identity, engine_set))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    order = ORDER.model_copy(update={"watchlist_sha256": digest, "list_size": 2})
+    assignment = order.vans[0].model_copy(update={"recipient": identity.recipient})
+    with path.open("rb") as file, pytest.raises(PolicyError) as refused:
+        Deployment(order, OnePackage(file), assignment).unseal(identity, engine_set, arena)  # type: ignore[arg-type]
+    assert refused.value.reason is Reason.BUDGET_EXCEEDED
+    assert arena.leased_bytes == 0

@@ -8,6 +8,7 @@ import pytest
 
 from lfr_edge import files
 from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.messages.examples import RECIPIENT
 from lfr_edge.van import keeper as keeping
 from lfr_edge.van.keeper import Keeper
 from lfr_edge.van.lifecycle import Action, Conditions, Record, Request, State, Terms
@@ -19,6 +20,8 @@ TERMS = Terms(
     order="order-1",
     order_sha256="0" * 64,
     watchlist_sha256="1" * 64,
+    recipient=RECIPIENT,
+    one_time=True,
     not_before=START,
     not_after=START + timedelta(hours=6),
 )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from lfr_edge.errors import PolicyError, Reason
+from lfr_edge.messages.examples import RECIPIENT
 from lfr_edge.van import lifecycle
 from lfr_edge.van.lifecycle import RULES, Action, Conditions, EndedOrder, Record, Request, State, Terms, step
 from lfr_edge.van.trusted_time import Anchor, Reading, Time, believe
@@ -25,6 +26,8 @@ def terms(order: str = "order-1", start: datetime = START, hours: float = 6) -> 
         order=order,
         order_sha256="0" * 64,
         watchlist_sha256="1" * 64,
+        recipient=RECIPIENT,
+        one_time=True,
         not_before=start,
         not_after=start + timedelta(hours=hours),
     )

@@ -1,0 +1,101 @@
+"""After the end: key, package and leftovers removed from the disk, and a signed receipt of it.
+
+Every step may be repeated, and each is safe before the next begins: whatever moment the power fails at, the next start
+goes on from there. The order matters. The key goes first: without it the rest is noise. The receipt comes last: it says
+that all before it was done.
+"""
+
+import contextlib
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from lfr_edge.crypto.signing import SigningKey
+from lfr_edge.files import new_file, sync_folder
+from lfr_edge.messages.erasure import ErasureReceipt, Level, Unverified, sign_receipt
+from lfr_edge.van.lifecycle import Cause, Terms
+from lfr_edge.van.prekeys import PrekeyStock
+
+_SENT = "sent"
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Where things of a deployment are on this van's disk."""
+
+    package_folder: Path
+    """Holds nothing but the loaded package, and what was left of loading it."""
+    receipts: Path
+    stock: PrekeyStock
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was reached."""
+
+    level: Level
+    unverified: tuple[Unverified, ...]
+    receipt_sha256: str
+
+
+def erase(holding: Holding, terms: Terms, cause: Cause, signer: tuple[str, str, SigningKey], now: datetime) -> Erased:
+    """Remove everything, write the receipt. Idempotent: done twice, it is the same receipt.
+
+    `signer` is force, van and the van's key.
+    """
+    if terms.one_time:
+        holding.stock.destroy(terms.recipient)
+    clear(holding.package_folder)
+    level: Level = "key-destroyed" if terms.one_time else "files-removed"
+    kept: Unverified = "wrapping-key-on-disk" if terms.one_time else "deployment-key-kept"
+    unverified: tuple[Unverified, ...] = ("old-blocks", kept)
+    path = receipt_path(holding.receipts, terms)
+    sent = path.parent / _SENT / path.name
+    if sent.exists():
+        path = sent
+    elif not path.exists():
+        force, van, key = signer
+        receipt = ErasureReceipt(
+            force=force,
+            van=van,
+            order=terms.order,
+            order_sha256=terms.order_sha256,
+            watchlist_sha256=terms.watchlist_sha256,
+            cause=cause,
+            erased_at=now,
+            level=level,
+            unverified=unverified,
+        )
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with new_file(path) as file:
+            file.write(sign_receipt(receipt, key))
+    return Erased(level, unverified, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def clear(folder: Path) -> None:
+    """Remove every file in the folder, and make that survive a power cut."""
+    with contextlib.suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            path.unlink()
+        sync_folder(folder)
+
+
+def receipt_path(receipts: Path, terms: Terms) -> Path:
+    """Where the receipt of this deployment waits to be sent."""
+    return receipts / f"{terms.order}-{terms.order_sha256[:16]}.json"
+
+
+def waiting(receipts: Path) -> list[Path]:
+    """Receipts that the broker does not have yet, oldest first."""
+    files = [path for path in receipts.glob("*.json") if not path.name.startswith(".")]
+    return sorted(files, key=lambda path: path.stat().st_mtime)
+
+
+def note_sent(receipt: Path) -> None:
+    """The broker has it. It is kept: the office may ask again."""
+    sent = receipt.parent / _SENT
+    sent.mkdir(mode=0o700, exist_ok=True)
+    receipt.rename(sent / receipt.name)
+    sync_folder(sent)
+    sync_folder(receipt.parent)

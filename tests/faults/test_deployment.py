@@ -1,0 +1,139 @@
+"""kill -9 at every step on the disk, from loading to the last step of the erasure: the next start makes it right.
+
+A child process lives a deployment's whole life and dies before its n-th access to a file of the state folder; other
+accesses are none of the disk's business. What the disk then holds must allow no more than before, and the next process,
+which is killed too or is not, must come to the same end.
+"""
+
+import os
+import random
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from support.custody import Kit, kit
+
+from lfr_edge.audit.reader import unverified_entries, verify_log
+from lfr_edge.crypto.signing import SigningKey
+from lfr_edge.errors import LfrEdgeError, Reason
+from lfr_edge.messages.erasure import open_receipt
+from lfr_edge.van.erasure import waiting
+from lfr_edge.van.lifecycle import Record, Request, State
+
+_ACCESSES = {"open", "os.remove", "os.rename", "os.link", "os.mkdir", "os.chmod", "os.truncate", "shutil.copyfileobj"}
+_EXIT_DONE = 17
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Kit:
+    return kit(tmp_path_factory.mktemp("faults") / "van")
+
+
+@pytest.fixture
+def van(tmp_path: Path, original: Kit) -> Kit:
+    shutil.copytree(original.folder, tmp_path / "van")
+    return Kit(tmp_path / "van", original.officers, original.recipient)
+
+
+def live_and_end(van: Kit) -> None:
+    """Whatever is on the disk: load if nothing was, see, stop, erase."""
+    holder = van.process()
+    try:
+        if holder.keeper.record.state is State.IDLE:
+            with van.package.open("rb") as file:
+                holder.custody.take(file, "account:technician")
+        holder.keeper.decide()
+        holder.keeper.decide(Request.REVOKE)
+        if not holder.keeper.record.erased:
+            holder.custody.erase()
+    finally:
+        holder.close()
+
+
+def killed_at(van: Kit, step: int) -> bool:
+    """Whether a process that dies before its access number `step` got so far."""
+    child = os.fork()
+    if child == 0:
+        _die_at(str(van.state), step)
+        live_and_end(van)
+        os._exit(_EXIT_DONE)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == _EXIT_DONE
+    return os.WIFSIGNALED(status)
+
+
+def _die_at(state: str, step: int) -> None:
+    left = step
+
+    def count(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal left
+        if event in _ACCESSES and any(str(argument).startswith(state) for argument in arguments[:2]):
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
+
+
+def require_consistent(van: Kit) -> None:
+    """What must hold whenever the power fails."""
+    path = van.state / "deployment.json"
+    state = Record.from_untrusted(path.read_bytes()) if path.exists() else None
+    has_key = any((van.state / "prekeys").glob("*.prekey"))
+    ended = state is not None and state.state is State.ENDED
+    assert ended or has_key, "a key is destroyed only after the end is on the disk"
+    if state is not None and state.erased:
+        assert not has_key
+        assert list((van.state / "deployment").iterdir()) == []
+
+
+def require_the_end(van: Kit) -> None:
+    """The only end there is, whatever happened on the way."""
+    require_consistent(van)
+    key = SigningKey.from_file(van.folder / "alert.key").public
+    holder = van.process()
+    try:
+        record = holder.keeper.record
+        assert (record.state, record.erased, record.cause) == (State.ENDED, True, "revoke")
+        assert holder.keeper.decide().actions == ()
+        assert van.files() == {f"receipts/{path.name}" for path in waiting(holder.custody.holding.receipts)}
+        (receipt,) = waiting(holder.custody.holding.receipts)
+        assert open_receipt(receipt.read_bytes(), key).order_sha256 == record.terms.order_sha256  # type: ignore[union-attr]
+        with van.package.open("rb") as file, pytest.raises(LfrEdgeError) as refused:
+            holder.custody.take(file, "account:technician")
+        assert refused.value.reason in {Reason.ORDER_ENDED, Reason.WRONG_RECIPIENT}
+    finally:
+        holder.close()
+    verify_log(van.state / "audit.log", key)
+    with (van.state / "audit.log").open("rb") as file:
+        kinds = [entry.event.kind for entry in unverified_entries(file)]
+    assert "deployment-loaded" in kinds
+    assert "deployment-erased" in kinds
+
+
+def test_a_deployment_killed_at_every_step_comes_to_its_end(van: Kit, original: Kit) -> None:
+    step = 0
+    while killed_at(van, step):
+        require_consistent(van)
+        live_and_end(van)
+        require_the_end(van)
+        shutil.rmtree(van.folder)
+        shutil.copytree(original.folder, van.folder)
+        step += 1
+    require_the_end(van)
+    assert step > 40, "the life of a deployment has many steps"
+
+
+@pytest.mark.parametrize("points", [12, pytest.param(1000, marks=pytest.mark.slow)])
+def test_a_van_killed_again_and_again_comes_to_its_end(van: Kit, original: Kit, points: int) -> None:
+    dice = random.Random(points)  # noqa: S311 - where to kill, no secret
+    killed = 0
+    while killed < points:
+        while killed_at(van, dice.randrange(60)):
+            killed += 1
+            require_consistent(van)
+        require_the_end(van)
+        shutil.rmtree(van.folder)
+        shutil.copytree(original.folder, van.folder)

@@ -1,0 +1,214 @@
+"""From a package to its erasure: what is refused leaves nothing, what is taken is logged, what ended is gone."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.custody import START, Holder, Kit, kit
+
+from lfr_edge.audit.reader import unverified_entries, verify_log
+from lfr_edge.crypto.signing import SigningKey
+from lfr_edge.errors import LfrEdgeError, Reason, UntrustedInputError
+from lfr_edge.messages.erasure import open_receipt
+from lfr_edge.van import deployment
+from lfr_edge.van.erasure import note_sent, waiting
+from lfr_edge.van.lifecycle import Action, Request, State
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def van(tmp_path: Path) -> Kit:
+    return kit(tmp_path / "van")
+
+
+@contextmanager
+def running(van: Kit) -> Iterator[Holder]:
+    holder = van.process()
+    try:
+        yield holder
+    finally:
+        holder.close()
+
+
+def take(van: Kit, holder: Holder) -> None:
+    with van.package.open("rb") as file:
+        holder.custody.take(file, "account:technician")
+
+
+def logged(van: Kit) -> list[str]:
+    verify_log(van.state / "audit.log", SigningKey.from_file(van.folder / "alert.key").public)
+    with (van.state / "audit.log").open("rb") as file:
+        return [entry.event.kind for entry in unverified_entries(file)]
+
+
+def test_a_genuine_package_arms_the_van_which_then_sees(van: Kit) -> None:
+    with running(van) as holder:
+        take(van, holder)
+        assert holder.keeper.record.state is State.ARMED
+        assert holder.keeper.decide().actions == (Action.SEE,)
+    assert logged(van) == ["log-created", "deployment-loaded"]
+    van.package.unlink()
+    with running(van) as holder:
+        assert holder.keeper.decide().actions == (Action.SEE,), "it has a copy of its own"
+
+
+def refusal(van: Kit) -> Reason:
+    before = van.files()
+    with running(van) as holder:
+        with pytest.raises(LfrEdgeError) as refused:
+            take(van, holder)
+        assert holder.keeper.record.state is State.IDLE
+    assert van.files() == before
+    assert logged(van) == ["log-created", "deployment-refused"]
+    return refused.value.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"not_after": START}, Reason.OUTSIDE_WINDOW),
+        ({"force": "elsewhere"}, Reason.WRONG_VAN),
+        ({"threshold": 0.1}, Reason.THRESHOLD_BELOW_FLOOR),
+        ({"contract": "0" * 64}, Reason.CONTRACT_MISMATCH),
+        ({"engine_sets": ("0" * 64,)}, Reason.ENGINE_SET_NOT_ALLOWED),
+        ({"watchlist_sha256": "0" * 64}, Reason.DIGEST_MISMATCH),
+        ({"pictures_sha256": "0" * 64}, Reason.DIGEST_MISMATCH),
+        ({"list_size": 1_000_000}, Reason.BUDGET_EXCEEDED),
+        ({"key_protection": "tpm2"}, Reason.KEY_PROTECTION_TOO_WEAK),
+        ({"key_protection": "host-key"}, Reason.KEY_PROTECTION_TOO_WEAK),
+        ({"unlock": "required"}, Reason.UNLOCK_REQUIRED),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_an_order_that_does_not_fit_is_refused(van: Kit, changes: dict[str, Any], reason: Reason) -> None:
+    van.seal(**changes)
+    assert refusal(van) is reason
+
+
+@pytest.mark.parametrize("possible", ["swap_is_on", "core_files_are_possible"])
+def test_an_order_that_forbids_swap_or_core_files_is_refused_where_they_are_possible(
+    van: Kit, possible: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    van.seal(no_swap=True, no_core_dumps=True)
+    monkeypatch.setattr(deployment, "swap_is_on", lambda: possible == "swap_is_on")
+    monkeypatch.setattr(deployment, "core_files_are_possible", lambda: possible == "core_files_are_possible")
+    expected = {"swap_is_on": Reason.SWAP_POSSIBLE, "core_files_are_possible": Reason.CORE_FILES_POSSIBLE}
+    assert refusal(van) is expected[possible]
+
+
+def test_what_the_system_says_of_swap_is_understood(tmp_path: Path) -> None:
+    heading = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+    (tmp_path / "none").write_text(heading)
+    (tmp_path / "some").write_text(heading + "/dev/zram0  partition  1000  0  5\n")
+    assert not deployment.swap_is_on(tmp_path / "none")
+    assert deployment.swap_is_on(tmp_path / "some")
+
+
+@pytest.mark.parametrize(
+    "signers",
+    [
+        lambda officers: officers[:1],
+        lambda officers: [officers[0], officers[0]],
+        lambda officers: [officers[0], SigningKey.generate()],
+        lambda _: [SigningKey.generate(), SigningKey.generate()],
+    ],
+    ids=["one of two", "the same key twice", "one known, one not", "nobody known"],
+)
+def test_too_few_signatures_are_refused(van: Kit, signers: Callable[[list[SigningKey]], list[SigningKey]]) -> None:
+    van.seal(signers=signers(van.officers))
+    assert refusal(van) in {Reason.SIGNATURE_INVALID, Reason.SIGNER_UNKNOWN}
+
+
+def test_a_second_package_is_refused_and_the_first_stays(van: Kit) -> None:
+    with running(van) as holder:
+        take(van, holder)
+        first = holder.custody.package.read_bytes()
+        van.seal(id="another")
+        with pytest.raises(LfrEdgeError) as refused:
+            take(van, holder)
+        assert refused.value.reason is Reason.ORDER_LOADED
+        assert holder.custody.package.read_bytes() == first
+        assert holder.keeper.decide().actions == (Action.SEE,)
+
+
+def test_an_end_leaves_no_package_no_key_and_a_signed_receipt(van: Kit) -> None:
+    public = SigningKey.from_file(van.folder / "alert.key").public
+    with running(van) as holder:
+        take(van, holder)
+        holder.keeper.decide()
+        holder.keeper.decide(Request.STOP)
+        holder.custody.erase()
+        assert (holder.keeper.record.erased, len(holder.custody.holding.stock)) == (True, 0)
+        (path,) = waiting(holder.custody.holding.receipts)
+        receipt = open_receipt(path.read_bytes(), public)
+        assert (receipt.order, receipt.cause, receipt.level) == ("high-street-2026-06-20", "stop", "key-destroyed")
+        assert van.files() == {f"receipts/{path.name}"}
+        note_sent(path)
+        assert waiting(holder.custody.holding.receipts) == []
+        with pytest.raises(LfrEdgeError):
+            take(van, holder)
+    assert logged(van) == ["log-created", "deployment-loaded", "deployment-erased", "deployment-refused"]
+
+
+def test_another_order_for_a_used_prekey_is_useless(van: Kit) -> None:
+    with running(van) as holder:
+        take(van, holder)
+        holder.keeper.decide(Request.STOP)
+        holder.custody.erase()
+        van.seal(id="another")
+        with pytest.raises(LfrEdgeError) as refused:
+            take(van, holder)
+        assert refused.value.reason is Reason.WRONG_RECIPIENT
+
+
+def test_trust_that_was_withdrawn_ends_the_deployment_at_the_next_start(van: Kit) -> None:
+    with running(van) as holder:
+        take(van, holder)
+    (van.folder / "order-1.pub").unlink()
+    SigningKey.generate().public.to_file(van.folder / "order-1.pub")
+    with running(van) as holder:
+        decision = holder.keeper.decide()
+        assert (decision.record.cause, decision.actions[-1]) == ("not-authorised", Action.ERASE)
+
+
+@pytest.mark.parametrize("what", ["changed", "missing", "exchanged"])
+def test_a_package_that_is_not_the_loaded_one_any_more_blinds(van: Kit, what: str) -> None:
+    with running(van) as holder:
+        take(van, holder)
+        copy = holder.custody.package
+    if what == "changed":
+        content = bytearray(copy.read_bytes())
+        content[-2000] ^= 1
+        copy.write_bytes(content)
+    elif what == "missing":
+        copy.unlink()
+    else:
+        van.seal(id="another")
+        copy.write_bytes(van.package.read_bytes())
+    with running(van) as holder:
+        decision = holder.keeper.decide()
+        assert (decision.record.state, decision.actions) == (State.ARMED, ())
+        assert decision.blind in {Reason.DIGEST_MISMATCH, Reason.FILE_MISSING, Reason.MALFORMED}
+
+
+def test_what_was_left_of_an_interrupted_load_goes_at_the_next_start(van: Kit) -> None:
+    folder = van.state / "deployment"
+    folder.mkdir()
+    for name in ("package.lfrd", ".package.lfrd.half"):
+        (folder / name).write_bytes(b"half")
+    with running(van):
+        assert list(folder.iterdir()) == []
+
+
+def test_a_receipt_is_believed_only_from_its_van(van: Kit) -> None:
+    with running(van) as holder:
+        take(van, holder)
+        holder.keeper.decide(Request.STOP)
+        holder.custody.erase()
+        (path,) = waiting(holder.custody.holding.receipts)
+    with pytest.raises(UntrustedInputError):
+        open_receipt(path.read_bytes(), SigningKey.generate().public)
