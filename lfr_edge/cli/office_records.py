@@ -1,21 +1,25 @@
-"""`office registry` and `office close`: who was listed when, and the end of a deployment at the office."""
+"""`office registry`, `receipt` and `close`: who was listed when, and the end of a deployment at the office."""
 
 import argparse
+import hashlib
 import re
 from datetime import date
 
-from lfr_edge.audit.events import Consulted, WorkspaceClosed
+from lfr_edge.audit.events import Consulted, ReceiptFiled, WorkspaceClosed
 from lfr_edge.clock import SystemClock
-from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.crypto.key_files import read
+from lfr_edge.crypto.signing import VerifyKey
+from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
+from lfr_edge.messages.erasure import open_receipt
 from lfr_edge.office.desk import read_desk
-from lfr_edge.office.registry import Registry
+from lfr_edge.office.registry import FiledReceipt, Registry
 
 _NEVER_SEALED = "never-sealed"  # stands for the order in the log
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked."""
-    return _registry(args) if args.action == "registry" else _close(args)
+    return {"registry": _registry, "receipt": _receipt, "close": _close}[args.action](args)
 
 
 def _registry(args: argparse.Namespace) -> int:
@@ -29,6 +33,40 @@ def _registry(args: argparse.Namespace) -> int:
         print(f"{args.entry}: order {line.order}, {window}, van {', '.join(line.vans)}, list {line.watchlist_sha256}")
     if not lists:
         print(f"{args.entry}: on no list{'' if day is None else f' of {day}'}")
+    return 0
+
+
+def _receipt(args: argparse.Namespace) -> int:
+    desk = read_desk(args.office)
+    clock = SystemClock()
+    journal = desk.journal(clock, by=args.by, why=args.why)
+    registry = Registry(desk.registry)
+    content = read(args.receipt)
+    receipt = open_receipt(content, VerifyKey.from_file(args.van_key))
+    listed = registry.list_for(receipt.order, receipt.van)
+    if listed is None or listed.watchlist_sha256 != receipt.watchlist_sha256:
+        raise UntrustedInputError(
+            Reason.DIGEST_MISMATCH,
+            f"{args.receipt} is for a list that this office did not seal to van '{receipt.van}' last",
+            fix="give it to the office that sealed order " + receipt.order,
+        )
+    digest = hashlib.sha256(content).hexdigest()
+    journal.record(
+        ReceiptFiled(
+            by=journal.by,
+            why=journal.why,
+            order=receipt.order,
+            van=receipt.van,
+            receipt_sha256=digest,
+            level=receipt.level,
+        )
+    )
+    registry.append(
+        FiledReceipt(at=clock.utc(), order=receipt.order, van=receipt.van, receipt_sha256=digest, level=receipt.level)
+    )
+    print(f"van {receipt.van} erased order {receipt.order} at {receipt.erased_at:%Y-%m-%d %H:%M} UTC: {receipt.level}")
+    for unverified in receipt.unverified:
+        print(f"  it could not verify: {unverified}")
     return 0
 
 

@@ -9,14 +9,17 @@ from lfr_edge.audit.fields import Event
 from lfr_edge.cli.office_keys import ask_passphrase
 from lfr_edge.cli.office_sign import show_order
 from lfr_edge.clock import SystemClock
+from lfr_edge.crypto.key_files import read
 from lfr_edge.crypto.sealed import is_recipient
-from lfr_edge.crypto.signing import SigningKey
+from lfr_edge.crypto.signing import SigningKey, VerifyKey
 from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.inference.manifest import load_engine_set
 from lfr_edge.messages.order import Order
+from lfr_edge.messages.prekey import open_prekeys
 from lfr_edge.office import workspace
 from lfr_edge.office.desk import Desk, Journal, read_desk
-from lfr_edge.office.order_file import read_order
+from lfr_edge.office.order_file import end_of, read_order
+from lfr_edge.office.prekeys import choose_prekey
 from lfr_edge.office.references import References
 from lfr_edge.office.registry import Registry, SealedList
 from lfr_edge.office.seal import calibration_of, seal_package
@@ -25,8 +28,7 @@ from lfr_edge.watchlist.budget import expect
 
 def run(args: argparse.Namespace) -> int:
     """Seal the package."""
-    van_recipients = _pairs(args.van_recipient)
-    for van, recipient in van_recipients.items():
+    for van, recipient in _pairs(args.van_recipient or []).items():
         _check_recipient(f"--van-recipient {van}=", recipient, "that van's deployment.recipient")
     for recipient in args.recipient:
         _check_recipient("--recipient ", recipient, "the control room's control-room.recipient")
@@ -36,7 +38,13 @@ def run(args: argparse.Namespace) -> int:
     work = workspace.open_workspace(args.work, desk.workspace_identity(ask_passphrase))
     engine_set = load_engine_set(work.engine_set, args.manifests)
     workspace.require_contract(work, engine_set)
-    order = read_order(args.order, engine_set, van_recipients=van_recipients, recipients=tuple(args.recipient))
+    registry = Registry(desk.registry)
+    order = read_order(
+        args.order,
+        engine_set,
+        van_recipients=_van_recipients(args, registry),
+        recipients=tuple(args.recipient),
+    )
     _check_force(desk, order)
     references = work.references()
     keys = [SigningKey.from_file(path, ask_passphrase) for path in args.key]
@@ -47,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
             force=sealed.force,
             order=sealed.id,
             vans=tuple(van.id for van in sealed.vans),
+            recipients=tuple(van.recipient for van in sealed.vans),
             not_before=sealed.not_before,
             not_after=sealed.not_after,
             watchlist_sha256=sealed.watchlist_sha256,
@@ -54,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
             workspace=workspace.workspace_id(args.work),
             entries=tuple(entry.id for entry in references.entries),
         )
-        Registry(desk.registry).append(line)
+        registry.append(line)
         expected = expect(sealed, calibration_of(engine_set)).per_face
         journal.record(*_events(journal, sealed, envelope, keys, expected))
 
@@ -62,6 +71,18 @@ def run(args: argparse.Namespace) -> int:
     _show(sealed, references, args, len(keys))
     print(f"  false alerts {expect(sealed, calibration_of(engine_set))}")
     return 0
+
+
+def _van_recipients(args: argparse.Namespace, registry: Registry) -> dict[str, str]:
+    """The deployment key of each van: as given, or an unused prekey that outlives the order."""
+    if args.prekeys is None:
+        return _pairs(args.van_recipient)
+    if args.van_key is None:
+        raise ConfigError(
+            Reason.VALUE_INVALID, "prekeys are believed only if their van signed them", fix="give --van-key PUBLIC"
+        )
+    stock = open_prekeys(read(args.prekeys), VerifyKey.from_file(args.van_key))
+    return {stock.van: choose_prekey(stock, registry.used_recipients(), end_of(args.order))}
 
 
 def _check_force(desk: Desk, order: Order) -> None:

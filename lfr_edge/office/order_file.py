@@ -48,6 +48,14 @@ def read_order(
         raise _malformed(path, _complaints(error)) from error
 
 
+def end_of(path: Path) -> datetime:
+    """When the order ends: a prekey has to outlive it. ConfigError if it does not say so, in UTC."""
+    end = _read_toml(path).get("not_after")
+    if not isinstance(end, datetime) or end.tzinfo is None:
+        raise _malformed(path, "not_after: missing, or not a time in UTC")
+    return end
+
+
 def _read_toml(path: Path) -> dict[str, object]:
     try:
         fields: dict[str, object] = tomllib.loads(path.read_text("utf-8"))

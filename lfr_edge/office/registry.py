@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from lfr_edge.audit.fields import Moment
 from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
 from lfr_edge.files import PRIVATE
-from lfr_edge.messages.fields import Digest, EntryId, Identifier, Message
+from lfr_edge.messages.fields import Digest, EntryId, Identifier, Message, Recipient
 
 FIRST = "0" * 64
 """Stands for the line before the first."""
@@ -32,6 +32,8 @@ class SealedList(Message):
     force: Identifier
     order: Identifier
     vans: tuple[Identifier, ...]
+    recipients: tuple[Recipient, ...]
+    """The vans' deployment keys that the list was sealed to: a prekey that is here is used."""
     not_before: Moment
     not_after: Moment
     watchlist_sha256: Digest
@@ -114,6 +116,14 @@ class Registry:
     def lists_of(self, workspace: str) -> list[SealedList]:
         """The lists that were sealed out of this workspace."""
         return [line for line in self._sealed() if line.workspace == workspace]
+
+    def used_recipients(self) -> set[str]:
+        """Every deployment key that a list was ever sealed to."""
+        return {recipient for line in self._sealed() for recipient in line.recipients}
+
+    def list_for(self, order: str, van: str) -> SealedList | None:
+        """The list that this van got for this order, the last one if it was sealed again."""
+        return next((line for line in reversed(self._sealed()) if line.order == order and van in line.vans), None)
 
     def receipts_owed(self, order: str) -> list[str]:
         """Vans that got this order's list and whose erasure receipt is not here."""

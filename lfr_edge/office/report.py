@@ -141,11 +141,12 @@ class QualityReport:
         pairs = (*self.comparison.look_alikes, *self.comparison.disagreeing)
         if not pairs:
             yield f"<p>No two entries score {self.engine_set.threshold_floor:g} or more, and no photos disagree.</p>\n"
-        pictures = self._best_pictures()
+        pictures = self._pictures()
         yield '<ul class="pairs">\n'
         for pair in pairs[:_MOST_PICTURES]:
-            shown = sorted({pair.first, pair.second})
-            figures = "".join(_picture(pictures.get(self.entries[at], b""), self.entries[at]) for at in shown)
+            first, second = self.entries[pair.first], self.entries[pair.second]
+            shown = pictures[first] if first == second else [pictures[first][0], pictures[second][0]]
+            figures = "".join(_picture(jpeg, name) for name, jpeg in shown)
             yield f"<li>{figures}<p>{html.escape(self._said(pair))}</p></li>\n"
         yield "</ul>\n"
 
@@ -166,13 +167,18 @@ class QualityReport:
             yield _photo_html(row, photo, picture)
         yield "</tbody>\n</table>\n"
 
-    def _best_pictures(self) -> dict[str, bytes]:
-        best: dict[str, Photo] = {}
+    def _pictures(self) -> dict[str, list[tuple[str, bytes]]]:
+        """By entry, its usable photos, each with what to call it; the best one, which officers will see, first."""
+        photos: dict[str, list[tuple[float, str, bytes]]] = {}
         for row, photo in zip(self.rows, self.photos, strict=True):
-            entry = row.particulars.id
-            if photo.usable and (entry not in best or photo.value > best[entry].value):
-                best[entry] = photo
-        return {entry: photo.picture_jpeg for entry, photo in best.items()}
+            if photo.usable:
+                entry = row.particulars.id
+                name = f"{entry}, line {row.line}"
+                photos.setdefault(entry, []).append((photo.value, name, photo.picture_jpeg))
+        return {
+            entry: [(name, jpeg) for _, name, jpeg in sorted(own, key=lambda one: -one[0])]
+            for entry, own in photos.items()
+        }
 
     def _said(self, pair: Pair) -> str:
         first, second = self.entries[pair.first], self.entries[pair.second]
@@ -257,8 +263,9 @@ figure { display: inline-block; margin: 0 .6rem .3rem 0; vertical-align: top }
 img { width: 96px; display: block } figcaption { font-weight: 600 }
 td ul { margin: .3rem 0 0; padding-left: 1.1rem; min-width: 16rem; font-size: .9rem }
 tr.refuse { background: #fde8e6 } tr.warn { background: #fff5d6 }
-.pairs { list-style: none; padding: 0 } .pairs li { border: 1px solid #999; padding: .6rem; margin: .5rem 0;
-break-inside: avoid } .pairs p { margin: .2rem 0 0 }
+.pairs { list-style: none; padding: 0; display: grid; gap: .6rem;
+grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)) }
+.pairs li { border: 1px solid #999; padding: .6rem; break-inside: avoid } .pairs p { margin: .2rem 0 0 }
 @media print { body { margin: 0; font-size: 10px } tr { break-inside: avoid } thead th { position: static }
 * { print-color-adjust: exact } }
 """

@@ -1,6 +1,7 @@
 """The office's commands as a clerk types them, with real models and the synthetic custody photos."""
 
 import csv
+import json
 import os
 import re
 import subprocess
@@ -261,3 +262,30 @@ def test_unsealed_templates_lie_in_the_arena_and_nowhere_else(package: tuple[Pat
 def test_the_scan_finds_a_planted_copy(package: tuple[Path, Path]) -> None:
     _, elsewhere, parts = scan(package, leak=True)
     assert elsewhere >= parts
+
+
+@pytest.mark.slow
+def test_300_real_people_are_enrolled_and_nobody_is_taken_for_another(
+    shared: Path, desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lfw = shared / "media" / "lfw"
+    if not (lfw / "split.json").is_file():
+        pytest.skip(f"needs {lfw}")
+    gallery: list[tuple[str, str]] = json.loads((lfw / "split.json").read_text("utf-8"))["gallery"]
+    listing = desk.write_list({f"L-{number}": photo for number, (_, photo) in enumerate(gallery)})
+    # News pictures: one in five has somebody else's face in it. The clerk takes out what is refused.
+    assert desk.enrol(listing, lfw / "images") == 2
+    refused = re.findall(r"line \d+: (L-\d+) ", capsys.readouterr().err)
+    assert 30 < len(refused) < 80
+    kept = {f"L-{number}": photo for number, (_, photo) in enumerate(gallery) if f"L-{number}" not in refused}
+    report = desk.folder / "report"
+    assert desk.enrol(desk.write_list(kept), lfw / "images", "--report", str(report)) == 0
+    shown = capsys.readouterr().out
+    assert f"{len(kept)} of {len(kept)} photos were measured before" in shown
+    assert f"{len(kept)} entries of {len(kept)} photos" in shown
+    content = json.loads((report / "report.json").read_text("utf-8"))
+    assert [photo["id"] for photo in content["photos"]] == list(kept)
+    # Different people all of them: a look-alike is rare, and none is taken for the same person.
+    assert len(content["look_alikes"]) < 10
+    assert not any(pair["probably_one_person"] for pair in content["look_alikes"])
+    assert desk.references().templates.shape == (len(kept), 128)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from lfr_edge.audit.entries import Entry
 from lfr_edge.audit.reader import open_log, unverified_entries, verify_log
 from lfr_edge.cli.main import main
 from lfr_edge.crypto.sealed import SealIdentity
-from lfr_edge.crypto.signing import VerifyKey
+from lfr_edge.crypto.signing import Purpose, SigningKey, VerifyKey, unverified_payload
+from lfr_edge.messages.erasure import ErasureReceipt, sign_receipt
+from lfr_edge.messages.order import Order
+from lfr_edge.messages.prekey import Prekey, Prekeys, sign_prekeys
 from lfr_edge.watchlist.package import open_package
 
 HEADER = "id,photo,category,response,legal_basis,source,captured,rationale,expires"
@@ -64,8 +68,10 @@ class Clerk:
 
     def seal(self, *arguments: object, order: str = ORDER) -> int:
         (self.folder / "order.toml").write_text(order, "utf-8")
-        where = (self.folder / "work", "--order", self.folder / "order.toml", "--out", self.folder / "x.lfrd")
-        return self("seal", *where, "--van-recipient", f"van-1={self.key}", "--recipient", self.key, *arguments)
+        where = (self.folder / "work", "--order", self.folder / "order.toml", "--recipient", self.key)
+        van = () if "--prekeys" in arguments else ("--van-recipient", f"van-1={self.key}")
+        out = () if "--out" in arguments else ("--out", self.folder / "x.lfrd")
+        return self("seal", *where, *van, *out, *arguments)
 
     def officer(self, name: str) -> Path:
         assert main(["office", "keygen", "--no-passphrase", "--out", str(self.folder / name)]) == 0
@@ -312,6 +318,73 @@ def test_an_excess_of_the_budget_is_logged_with_who_accepted_it(
     (event,) = clerk.events("budget-accepted")
     assert (event.by, event.why, event.budget) == ("person:Supt A. Example", "a child is missing", "0.0010")
     assert float(event.expected_false_alerts) > 0.001
+
+
+def test_a_prekey_is_used_once_and_only_if_its_van_signed_it_and_it_lives_long_enough(
+    clerk: Clerk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert clerk.enrol() == 0
+    van, stranger = SigningKey.generate(), SigningKey.generate()
+    for name, key in (("van", van), ("stranger", stranger)):
+        key.public.to_file(clerk.folder / f"{name}.pub")
+    end = datetime(2026, 6, 1, 17, tzinfo=timezone.utc)
+    keys = [SealIdentity.generate().recipient for _ in range(3)]
+    stock = [
+        Prekey(recipient=key, expires_at=end + timedelta(days=days)) for key, days in zip(keys, (9, 5, 0), strict=True)
+    ]
+    prekeys = Prekeys(force="example", van="van-1", made_at=end, prekeys=tuple(stock))
+    (clerk.folder / "prekeys").write_bytes(sign_prekeys(prekeys, van))
+    given = ("--prekeys", clerk.folder / "prekeys", "--van-key")
+    assert clerk.seal(*given, clerk.folder / "stranger.pub") == 2
+    for name in ("one", "two"):
+        assert clerk.seal(*given, clerk.folder / "van.pub", "--out", clerk.folder / name) == 0
+    assert clerk.seal(*given, clerk.folder / "van.pub", "--out", clerk.folder / "three") == 2
+    assert "1 unused of 3 expire before the deployment ends" in capsys.readouterr().err
+    used = []
+    for name in ("one", "two"):
+        with open_package(clerk.folder / name) as package:
+            order = Order.from_untrusted(unverified_payload(package.order, Purpose.ORDER))
+            used.append(order.vans[0].recipient)
+    assert used == [keys[1], keys[0]], "the one that expires first"
+
+
+def test_a_receipt_settles_what_its_van_owes_and_no_other_does(
+    clerk: Clerk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert clerk.enrol() == 0
+    assert clerk.seal() == 0
+    van, stranger = SigningKey.generate(), SigningKey.generate()
+    van.public.to_file(clerk.folder / "van.pub")
+    with open_package(clerk.folder / "x.lfrd") as package:
+        receipt = ErasureReceipt(
+            force="example",
+            van="van-1",
+            order="harbour-2026-06-01",
+            order_sha256="1" * 64,
+            watchlist_sha256=package.watchlist_sha256,
+            cause="window-over",
+            erased_at=datetime(2026, 6, 1, 17, tzinfo=timezone.utc),
+            level="key-destroyed",
+            unverified=("old-blocks",),
+        )
+    wrong = [
+        sign_receipt(receipt, stranger),
+        sign_receipt(receipt.model_copy(update={"watchlist_sha256": "2" * 64}), van),
+        sign_receipt(receipt.model_copy(update={"order": "another"}), van),
+        b"{}",
+    ]
+    for number, content in enumerate(wrong):
+        path = clerk.folder / f"wrong-{number}"
+        path.write_bytes(content)
+        assert clerk("receipt", path, "--van-key", clerk.folder / "van.pub") == 2
+    assert clerk.events("receipt-filed") == []
+    (clerk.folder / "receipt").write_bytes(sign_receipt(receipt, van))
+    capsys.readouterr()
+    assert clerk("receipt", clerk.folder / "receipt", "--van-key", clerk.folder / "van.pub") == 0
+    assert "it could not verify: old-blocks" in capsys.readouterr().out
+    assert [event.level for event in clerk.events("receipt-filed")] == ["key-destroyed"]
+    assert clerk("close", clerk.folder / "work") == 0
+    assert [event.receipts_owed for event in clerk.events("workspace-closed")] == [()]
 
 
 def test_look_alikes_are_shown_and_the_comparison_is_logged(

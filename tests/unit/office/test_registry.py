@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lfr_edge.errors import UntrustedInputError
+from lfr_edge.messages.examples import RECIPIENT
 from lfr_edge.office.registry import FiledReceipt, Registry, SealedList
 
 NOW = datetime(2026, 6, 1, 9, tzinfo=timezone.utc)
@@ -18,6 +19,7 @@ def sealed(order: str, *entries: str, van: str = "van-1", days: int = 0) -> Seal
         force="example",
         order=order,
         vans=(van,),
+        recipients=(RECIPIENT,),
         not_before=NOW + timedelta(days=days),
         not_after=NOW + timedelta(days=days, hours=18),  # into the next day
         watchlist_sha256="1" * 64,
