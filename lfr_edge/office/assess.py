@@ -73,7 +73,7 @@ MEASURES = (
     Measure(
         "inter_eye_distance", "inter-eye distance", " px", True, LEAST_INTER_EYE_PX, 32, None, "give a closer photo"
     ),
-    Measure("sharpness", "sharpness", "", True, None, 0.5, None, "give a photo that is in focus"),
+    Measure("sharpness", "sharpness", "", True, None, 0.6, None, "give a photo that is in focus"),
     Measure("exposure", "exposure", "", False, None, 0.9, None, "give a photo that is neither too dark nor blown out"),
     Measure("head_pose_yaw", "turned left or right", "°", True, None, None, 25, "give a photo from the front"),
     Measure("head_pose_pitch", "looking up or down", "°", True, None, None, 25, "give a photo from the front"),
