@@ -13,7 +13,7 @@ says so:
 - Between points, the logarithm is interpolated. Below the lowest, every face counts as a false alert.
 - Above the highest point nothing was measured. The expected value falls there as slowly as it did in the slowest part
   that was measured; the tail of scores of strangers falls faster and faster, unless twins and wrong labels hold it up.
-  The upper end of the interval does not fall at all, the lower end is zero.
+  The upper end of the interval does not fall at all, the lower end is zero (docs/decisions/0012).
 
 None of it knows the street: calibration is on stills of many cameras, and strangers before one camera are more alike.
 Repeated comparisons of a face (`confirmation`) and lowered scores (`crowding`) make false alerts rarer, and are not
