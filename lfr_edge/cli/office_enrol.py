@@ -189,6 +189,8 @@ def _compared_event(journal: Journal, references: References, compared: Comparis
 
 
 def _look_alikes(args: argparse.Namespace) -> int:
+    if args.score is not None and not -1 <= args.score <= 1:
+        raise ConfigError(Reason.VALUE_INVALID, f"{args.score} is not a score", fix="give one from -1 to 1")
     desk = read_desk(args.office)
     journal = desk.journal(SystemClock(), by=args.by, why=args.why)
     work = workspace.open_workspace(args.work, desk.workspace_identity(ask_passphrase))

@@ -6,6 +6,7 @@ Nothing here opens the list: it needs neither engines nor the keys of references
 import argparse
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from lfr_edge.office.desk import read_desk
 from lfr_edge.watchlist.package import open_package, replace_order
 
 _LARGEST_ORDER_BYTES = 1 << 20
+_KEY_ID = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,8 @@ def _inspect(args: argparse.Namespace, read: _Read) -> int:
     show_order(read.order)
     signatures = json.loads(read.envelope)["signatures"]
     for signature in signatures:
-        print(f"  signature    of key {signature['keyid'][:64]}")
+        known = _KEY_ID.fullmatch(signature["keyid"])  # anything else is somebody's text, for our terminal
+        print(f"  signature    of key {signature['keyid'] if known else 'without a proper id'}")
     if not signatures:
         print("  signature    none yet")
     return 0

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from support.clerk import Clerk
 
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.biometrics.image import Image
+from lfr_edge.cli.main import main
+from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.inference.manifest import EngineSet, load_engine_set
 from lfr_edge.vision.detection import Detection
 from lfr_edge.vision.geometry import Box
@@ -38,7 +42,7 @@ class FakeExtractor:
         if who % 2:
             out[0, 0] += 1
         out[0] *= float(who > 0) / np.linalg.norm(out[0])
-        return [Quality(d.inter_eye_px, 0.5, 1.0, 0.0, 0.0, d.confidence, 1.0) for d in detections]
+        return [Quality(d.inter_eye_px, 0.9, 1.0, 0.0, 0.0, d.confidence, 1.0) for d in detections]
 
     def forget(self) -> None:
         self.forgotten += 1
@@ -90,3 +94,38 @@ def listing(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def measured() -> list[int]:
+    """How many photos each run of the engines measured."""
+    return []
+
+
+@pytest.fixture
+def clerk(
+    tmp_path: Path,
+    photos: Path,
+    photo: Callable[..., str],
+    extractor: Any,
+    measured: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Clerk:
+    def opened(*_: object, **__: object) -> Any:
+        measured.append(0)
+        return extractor
+
+    detect = extractor.detect
+
+    def counted(image: Any) -> Any:
+        measured[-1] += 1
+        return detect(image)
+
+    extractor.detect = counted
+    monkeypatch.setattr("lfr_edge.cli.office_enrol.open_extractor", opened)
+    assert main(["office", "setup", "--force", "example", "--out", str(tmp_path / "desk"), "--no-passphrase"]) == 0
+    for who in (2, 4, 6):
+        photo(f"{who}.png", who=who)
+    desk = Clerk(tmp_path, photos, SealIdentity.generate().recipient)
+    desk.write_list("E-2,2.png", "E-4,4.png", "E-6,6.png")
+    return desk
