@@ -69,19 +69,23 @@ def _add_orders(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     seal.add_argument("--manifests", type=Path, default=DEFAULT_MANIFESTS, help="engine sets (%(default)s)")
     seal.set_defaults(module="lfr_edge.cli.office_seal")
 
-    sign = actions.add_parser("sign", parents=[_log_arguments()], help="read an order, then add your signature")
+    package = argparse.ArgumentParser(add_help=False)
+    package.add_argument("package", type=Path, metavar="PACKAGE", help="NAME.lfrd, or its order.json alone")
+    package.set_defaults(module="lfr_edge.cli.office_sign")
+    sign = actions.add_parser(
+        "sign", parents=[package, _log_arguments()], help="read an order, then add your signature"
+    )
     sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="your order.key")
     sign.add_argument("--yes", action="store_true", help="sign without asking")
-    verify = actions.add_parser("verify", help="who signed it, and is it whole?")
+    merge = actions.add_parser("merge", parents=[package], help="bring signatures together that were made on copies")
+    merge.add_argument("copies", type=Path, nargs="+", metavar="COPY", help="signed copies of it or of its order.json")
+    verify = actions.add_parser("verify", parents=[package], help="who signed it, and is it whole?")
     verify.add_argument(
         "--signer", type=Path, action="append", required=True, metavar="PUBLIC", help="an order.pub; repeatable"
     )
     verify.add_argument("--signatures", type=int, default=1, metavar="K", help="how many must have signed (1)")
-    inspect = actions.add_parser("inspect", help="show all of a package that is not secret")
+    inspect = actions.add_parser("inspect", parents=[package], help="show all of a package that is not secret")
     inspect.add_argument("--json", action="store_true", help="the order as it was signed")
-    for action in (sign, verify, inspect):
-        action.add_argument("package", type=Path, metavar="PACKAGE", help="NAME.lfrd, or its order.json alone")
-        action.set_defaults(module="lfr_edge.cli.office_sign")
 
 
 def _add_records(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -1,4 +1,4 @@
-"""`office sign`, `office verify`, `office inspect`: an order read, signed and checked, by each signer on their own.
+"""`office sign`, `merge`, `verify` and `inspect`: an order read, signed and checked, by each signer on their own.
 
 Nothing here opens the list: it needs neither engines nor the keys of references.
 """
@@ -16,7 +16,15 @@ from pathlib import Path
 from lfr_edge.audit.events import OrderSigned
 from lfr_edge.cli.office_keys import ask_passphrase
 from lfr_edge.clock import SystemClock
-from lfr_edge.crypto.signing import Purpose, SigningKey, VerifyKey, add_signature, signers, unverified_payload
+from lfr_edge.crypto.signing import (
+    Purpose,
+    SigningKey,
+    VerifyKey,
+    add_signature,
+    merge_signatures,
+    signers,
+    unverified_payload,
+)
 from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputError
 from lfr_edge.files import PUBLIC, new_file
 from lfr_edge.messages.order import Order, open_order
@@ -39,11 +47,7 @@ class _Read:
 def run(args: argparse.Namespace) -> int:
     """Do what was asked."""
     with _read(args.package) as read:
-        if args.action == "sign":
-            return _sign(args, read)
-        if args.action == "verify":
-            return _verify(args, read)
-        return _inspect(args, read)
+        return {"sign": _sign, "merge": _merge, "verify": _verify, "inspect": _inspect}[args.action](args, read)
 
 
 @contextmanager
@@ -117,6 +121,16 @@ def _replace(path: Path, envelope: bytes, *, in_package: bool) -> None:
         return
     with new_file(path, mode=PUBLIC, replace=True) as file:
         file.write(envelope)
+
+
+def _merge(args: argparse.Namespace, read: _Read) -> int:
+    envelope = read.envelope
+    for path in args.copies:
+        with _read(path) as copy:
+            envelope = merge_signatures(envelope, copy.envelope, Purpose.ORDER)
+    _replace(args.package, envelope, in_package=read.in_package)
+    print(f"{args.package}: {len(json.loads(envelope)['signatures'])} signature(s), none verified yet")
+    return 0
 
 
 def _verify(args: argparse.Namespace, read: _Read) -> int:

@@ -134,6 +134,19 @@ def add_signature(untrusted_envelope: bytes, purpose: Purpose, key: SigningKey) 
     return _to_json(envelope)
 
 
+def merge_signatures(untrusted_envelope: bytes, untrusted_other: bytes, purpose: Purpose) -> bytes:
+    """The envelope with the other one's signatures too. UntrustedInputError if they are not of the same payload."""
+    envelope, other = _parse_for(untrusted_envelope, purpose), _parse_for(untrusted_other, purpose)
+    if envelope.payload != other.payload:
+        raise UntrustedInputError(
+            Reason.DIGEST_MISMATCH,
+            f"these are not signatures of the same {purpose.name.lower()}",
+            fix="give copies of one file, each signed by somebody else",
+        )
+    envelope.signatures = {**other.signatures, **envelope.signatures}
+    return _to_json(envelope)
+
+
 def unverified_payload(untrusted_envelope: bytes, purpose: Purpose) -> bytes:
     """What was signed, or is to be, without any check of signatures."""
     return _parse_for(untrusted_envelope, purpose).payload

@@ -43,8 +43,8 @@ class Clerk:
     key: str
 
     def __call__(self, action: str, *arguments: object) -> int:
-        logged = [] if action in {"verify", "inspect"} else ["--office", self.folder / "desk" / "office.toml"]
-        logged += [] if action in {"verify", "inspect"} else ["--by", "J. Clerk", "--why", "deployment 17"]
+        who = ("--office", self.folder / "desk" / "office.toml", "--by", "J. Clerk", "--why", "deployment 17")
+        logged = () if action in {"merge", "verify", "inspect"} else who
         return main(["office", action, *map(str, (*arguments, *logged))])
 
     def write_list(self, *lines: str) -> Path:

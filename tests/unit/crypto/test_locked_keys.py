@@ -6,7 +6,16 @@ import pytest
 from pyrage import passphrase
 
 from lfr_edge.crypto.sealed import SealIdentity
-from lfr_edge.crypto.signing import Purpose, SigningKey, add_signature, sign, signers, unverified_payload, verify
+from lfr_edge.crypto.signing import (
+    Purpose,
+    SigningKey,
+    add_signature,
+    merge_signatures,
+    sign,
+    signers,
+    unverified_payload,
+    verify,
+)
 from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
 
 
@@ -53,3 +62,15 @@ def test_a_changed_payload_has_no_signers_and_another_purpose_is_refused() -> No
     assert signers(other, Purpose.ORDER, [key.public]) == []
     with pytest.raises(UntrustedInputError):
         add_signature(envelope, Purpose.ALERT, key)
+
+
+def test_copies_that_were_signed_apart_are_merged_and_other_payloads_are_not() -> None:
+    one, other = SigningKey.generate(), SigningKey.generate()
+    bare = sign(b"payload", Purpose.ORDER, [])
+    copies = [add_signature(bare, Purpose.ORDER, key) for key in (one, other)]
+    merged = merge_signatures(*copies, Purpose.ORDER)
+    assert verify(merged, Purpose.ORDER, [one.public, other.public], threshold=2) == b"payload"
+    again = merge_signatures(merged, copies[0], Purpose.ORDER)
+    assert len(again) == len(merged), "nobody signs twice"
+    with pytest.raises(UntrustedInputError, match="not signatures of the same order"):
+        merge_signatures(merged, sign(b"another", Purpose.ORDER, [one]), Purpose.ORDER)

@@ -230,3 +230,20 @@ def test_any_bytes_are_a_list_or_our_error(tmp_path: Path, photos: Path, tail: b
     path.write_bytes((b"id,photo,category,response,legal_basis,source,captured\n" if header else b"") + tail)
     with contextlib.suppress(ConfigError):
         read_list(path, photos)
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*FULL, "x"]), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.dictionaries(st.sampled_from(sorted(FULL)), _VALUES, max_size=12), max_size=3))
+def test_any_json_is_a_list_or_our_error(tmp_path: Path, photos: Path, content: list[dict[str, object]]) -> None:
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps([FULL | item for item in content]), "utf-8")
+    with contextlib.suppress(ConfigError):
+        rows, problems = read_list(path, photos, RULES)
+        assert len(rows) + len(problems) >= len(content)

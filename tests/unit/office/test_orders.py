@@ -66,6 +66,21 @@ def test_an_order_alone_can_be_signed_too(clerk: Clerk) -> None:
     assert clerk("verify", order, "--signer", officer / "order.pub") == 0
 
 
+def test_copies_of_the_order_that_were_signed_apart_come_together_in_the_package(clerk: Clerk) -> None:
+    assert clerk.enrol() == 0
+    assert clerk.seal() == 0
+    officers = [clerk.officer("one"), clerk.officer("other")]
+    copies = []
+    for officer in officers:
+        copies.append(officer / "order.json")
+        with open_package(clerk.folder / "x.lfrd") as package:
+            copies[-1].write_bytes(package.order)
+        assert clerk("sign", copies[-1], "--key", officer / "order.key", "--yes") == 0
+    trusted = [text for officer in officers for text in ("--signer", officer / "order.pub")]
+    assert clerk("merge", clerk.folder / "x.lfrd", *copies) == 0
+    assert clerk("verify", clerk.folder / "x.lfrd", *trusted, "--signatures", 2) == 0
+
+
 def test_nothing_is_signed_that_nobody_agreed_to(clerk: Clerk, capsys: pytest.CaptureFixture[str]) -> None:
     assert clerk.enrol() == 0
     assert clerk.seal() == 0
