@@ -48,6 +48,7 @@ def _enrol(args: argparse.Namespace) -> int:
     rows, problems = read_list(args.list, args.photos, desk.vocabulary)
     if problems:
         return _show_problems(args.list, problems)
+    journal.check()
     engine_set = load_engine_set(args.engine_set, args.manifests)
     identity = desk.workspace_identity(ask_passphrase)
     if again:

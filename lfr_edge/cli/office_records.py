@@ -78,6 +78,7 @@ def _close(args: argparse.Namespace) -> int:
     registry = Registry(desk.registry)
     lists = {line.order: len(line.entries) for line in registry.lists_of(workspace.workspace_id(args.work))}
     owed = {order: tuple(registry.receipts_owed(order)) for order in lists}
+    journal.check()
     workspace.destroy_key(args.work)
     # Between the key's end and the folder's: if power fails here, closing it again finds the orders still.
     journal.record(

@@ -61,6 +61,11 @@ class Journal:
     by: str
     why: str
 
+    def check(self) -> None:
+        """ConfigError or DeviceError if nothing can be recorded now: before what takes long, or cannot be undone."""
+        with AuditLog.open(self.path, self.signer, self.clock):
+            pass
+
     def record(self, *events: Event) -> None:
         """Append to the log; returns when it is safe on the disk."""
         with AuditLog.open(self.path, self.signer, self.clock) as log:

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from lfr_edge.audit.entries import Entry
+from lfr_edge.audit.log import AuditLog
 from lfr_edge.audit.reader import open_log, unverified_entries, verify_log
 from lfr_edge.cli.main import main
-from lfr_edge.crypto.signing import VerifyKey
+from lfr_edge.clock import SystemClock
+from lfr_edge.crypto.notes import NoteSigner
+from lfr_edge.crypto.signing import SigningKey, VerifyKey
 
 HEADER = "id,photo,category,response,legal_basis,source,captured,rationale,expires"
 REST = "wanted on warrant,red,common law,custody,2025-03-01,warrant,2027-01-01"
@@ -66,6 +69,12 @@ class Clerk:
     def officer(self, name: str) -> Path:
         assert main(["office", "keygen", "--no-passphrase", "--out", str(self.folder / name)]) == 0
         return self.folder / name
+
+    def hold_log(self) -> AuditLog:
+        """As another process that has the log open: nobody else can write it until it is closed."""
+        key = SigningKey.from_file(self.folder / "desk" / "log.key")
+        signer = NoteSigner("lfr-edge/example/office", key)
+        return AuditLog.open(self.folder / "desk" / "office.log", signer, SystemClock())
 
     def log(self) -> list[Entry]:
         """Everything in the office's log, verified."""

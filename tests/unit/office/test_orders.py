@@ -81,6 +81,30 @@ def test_copies_of_the_order_that_were_signed_apart_come_together_in_the_package
     assert clerk("verify", clerk.folder / "x.lfrd", *trusted, "--signatures", 2) == 0
 
 
+def test_what_cannot_be_logged_does_not_happen(clerk: Clerk, capsys: pytest.CaptureFixture[str]) -> None:
+    officer = clerk.officer("one")
+    package = clerk.folder / "x.lfrd"
+    with clerk.hold_log():
+        assert clerk.enrol("--report", clerk.folder / "report") == 2
+    assert not (clerk.folder / "report").exists()
+    assert clerk.enrol() == 0
+    with clerk.hold_log():
+        assert clerk.seal() == 2
+    assert not package.exists()
+    assert clerk.seal() == 0
+    before = package.read_bytes()
+    capsys.readouterr()
+    with clerk.hold_log():
+        assert clerk("sign", package, "--key", officer / "order.key", "--yes") == 2
+        shown = capsys.readouterr().out
+        assert clerk("registry", "--entry", "E-2") == 2
+        assert clerk("close", clerk.folder / "work") == 2
+    assert package.read_bytes() == before
+    assert "E-2" not in shown + capsys.readouterr().out
+    assert (clerk.folder / "work" / "key.age").exists()
+    assert clerk("close", clerk.folder / "work") == 0
+
+
 def test_nothing_is_signed_that_nobody_agreed_to(clerk: Clerk, capsys: pytest.CaptureFixture[str]) -> None:
     assert clerk.enrol() == 0
     assert clerk.seal() == 0
