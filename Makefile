@@ -35,8 +35,8 @@ check: setup
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-# The table of every engine set on every data set, and the ablations, into build/accuracy/. Needs the shared data; about
-# ten minutes on two cores. SETS= names other engine sets.
+# The table of every engine set on every data set, and the ablations of the first, into build/accuracy/. Needs the shared
+# data; about twenty minutes on two cores. SETS= names other engine sets.
 SETS ?= yunet-mobilefacenet yunet-duo centerface-dlib29
 ACCURACY_STORE ?= .cache/engines
 EVALUATE = $(BIN)/lfr-edge evaluate $(1) $(SETS:%=--engine-set %) --store $(ACCURACY_STORE) --ablations \

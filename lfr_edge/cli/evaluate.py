@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     every = argparse.ArgumentParser(add_help=False)
     every.add_argument("--engine-set", action="append", required=True, metavar="NAME", help="repeatable")
     every.add_argument("--out", type=Path, required=True, metavar="DIR", help="for result.json and the plot")
-    every.add_argument("--ablations", action="store_true", help="also without each part that can be left out")
+    every.add_argument(
+        "--ablations", action="store_true", help="also the first engine set without each part that can be left out"
+    )
     every.add_argument("--manifests", type=Path, default=DEFAULT_MANIFESTS, help="engine sets (%(default)s)")
     every.add_argument("--store", type=Path, default=DEFAULT_STORE, help="where the models are kept (%(default)s)")
     actions = parser.add_subparsers(dest="action", required=True, metavar="identification|footage|clips|bench")
@@ -98,7 +100,7 @@ def _clips(args: argparse.Namespace) -> None:
 def _measured(
     args: argparse.Namespace, ablations: "Sequence[Variant]", measure: "Callable[[Extractor, Variant], _Measured]"
 ) -> "list[tuple[Evaluated, _Measured]]":
-    """What `measure` says of every engine set that was asked for, and of its variants."""
+    """What `measure` says of every engine set that was asked for, and of the first one's variants."""
     from lfr_edge.adapters.engines import open_extractor  # noqa: PLC0415 - needs a backend
     from lfr_edge.biometrics.arena import Arena  # noqa: PLC0415
     from lfr_edge.evaluation.report import Evaluated  # noqa: PLC0415
@@ -110,7 +112,7 @@ def _measured(
         store.verify(engine_set)
     rows = []
     for engine_set in sets:
-        for variant in (AS_SHIPPED, *(ablations if args.ablations else ())):
+        for variant in (AS_SHIPPED, *(ablations if args.ablations and engine_set is sets[0] else ())):
             changed = variant.engine_set(engine_set)
             extractor = open_extractor(changed, store, Arena(_ARENA_BYTES), threads=_THREADS)
             try:
