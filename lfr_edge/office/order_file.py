@@ -88,8 +88,8 @@ def _with_recipients(path: Path, vans: object, van_recipients: Mapping[str, str]
         differing = ", ".join(sorted(named ^ set(van_recipients)))
         raise ConfigError(
             Reason.VALUE_INVALID,
-            f"{path} and --van-recipient name different vans: {differing}",
-            fix="give one --van-recipient VAN=age1... for each of the order's [[vans]]",
+            f"{path} and the keys that were given name different vans: {differing}",
+            fix="give the prekeys, or --van-recipient VAN=age1..., of the van in the order's [[vans]]",
         )
     return [{**van, "recipient": van_recipients[str(van["id"])]} for van in vans]
 

@@ -159,6 +159,12 @@ def test_an_excess_of_the_budget_is_logged_with_who_accepted_it(
     assert float(event.expected_false_alerts) > 0.001
 
 
+def test_what_is_within_the_budget_needs_nobody_to_accept_it(clerk: Clerk) -> None:
+    assert clerk.enrol() == 0
+    assert clerk.seal(order=ORDER + '\n[budget_accepted]\nby = "Supt A. Example"\nwhy = "to be safe"\n') == 0
+    assert clerk.events("budget-accepted") == []
+
+
 def test_a_prekey_is_used_once_and_only_if_its_van_signed_it_and_it_lives_long_enough(
     clerk: Clerk, capsys: pytest.CaptureFixture[str]
 ) -> None:
