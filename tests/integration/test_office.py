@@ -4,8 +4,10 @@ import csv
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -262,6 +264,33 @@ def test_unsealed_templates_lie_in_the_arena_and_nowhere_else(package: tuple[Pat
 def test_the_scan_finds_a_planted_copy(package: tuple[Path, Path]) -> None:
     _, elsewhere, parts = scan(package, leak=True)
     assert elsewhere >= parts
+
+
+def test_an_enrolment_that_is_killed_goes_on_where_its_last_batch_was(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = desk.folder / "photos"
+    photos.mkdir()
+    for quality in (70, 80, 90, 95):  # each another file, and so another photo
+        for path in desk.photos.glob("*.jpg"):
+            Pillow.open(path).save(photos / f"{path.stem}-{quality}.jpg", quality=quality)
+    names = sorted(path.name for path in photos.iterdir())
+    listing = desk.write_list({name[:-4]: name for name in names})
+    command = [sys.executable, "-m", "lfr_edge.cli.main", "office", "enrol", *desk.logged()]
+    command += ["--photos", str(photos), "--list", str(listing), "--engine-set", SET]
+    running = subprocess.Popen([*command, "--store", str(desk.store), "--out", str(desk.folder / "work")])
+    deadline = time.monotonic() + 120
+    while not (desk.folder / "work" / "000001.age").exists():
+        assert running.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    running.kill()
+    assert running.wait() == -signal.SIGKILL
+    assert not (desk.folder / "work" / "index.age").exists()
+    assert desk.enrol(listing, photos) == 0
+    shown = capsys.readouterr().out
+    assert "64 of 112 photos were measured before" in shown
+    assert "112 entries of 112 photos" in shown
 
 
 @pytest.mark.slow
