@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from lfr_edge.inference.port import BatchShape, Pending, check_batch, check_outputs
+from lfr_edge.inference.port import REQUESTS_PER_LANE, BatchShape, Pending, check_batch, check_outputs
 
 
 class _Pending:
@@ -57,8 +57,8 @@ class FakeEngine:
         count, height, width, _ = batch.shape
         check_outputs(out, self.output_shapes((count, height, width, 3)))
         self._under_way = [pending for pending in self._under_way if not pending.done]
-        if len(self._under_way) == self.lanes:
-            raise RuntimeError(f"{self.lanes} batches are under way already")
+        if len(self._under_way) == REQUESTS_PER_LANE * self.lanes:
+            raise RuntimeError(f"{len(self._under_way)} batches are under way already")
         self._under_way.append(_Pending(partial(self._compute, batch, out["features"])))
         return self._under_way[-1]
 

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 BatchShape = tuple[int, int, int, int]  # (N, H, W, 3)
 
+# Under way in each lane: a batch that is computed, and one that follows it without waiting for Python.
+REQUESTS_PER_LANE = 2
+
 
 class Pending(Protocol):
     """One batch under way."""
@@ -28,7 +31,7 @@ class InferenceEngine(Protocol):
 
     @property
     def lanes(self) -> int:
-        """How many batches may be under way at once; more than one only if the backend computes them side by side."""
+        """How many batches are computed side by side; `REQUESTS_PER_LANE` times as many may be under way at once."""
         ...
 
     @property
@@ -44,8 +47,8 @@ class InferenceEngine(Protocol):
         """Begin to run the model on (N, H, W, 3) BGR; every output will be written into `out`.
 
         Both are C-contiguous and writable, and nobody else's until `wait` has returned. A row of the result depends on
-        its own row of the batch only. ValueError for a wrong shape, dtype or name, RuntimeError if `lanes` batches are
-        under way already: the caller's bugs. DeviceError if the backend fails.
+        its own row of the batch only. ValueError for a wrong shape, dtype or name, RuntimeError if as many batches
+        are under way as may be: the caller's bugs. DeviceError if the backend fails.
         """
         ...
 

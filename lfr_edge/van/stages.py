@@ -13,6 +13,7 @@ from contextlib import ExitStack
 
 from lfr_edge.clock import Clock
 from lfr_edge.errors import DeviceError, Reason
+from lfr_edge.inference.port import REQUESTS_PER_LANE
 from lfr_edge.messages.alert import SealedAlert
 from lfr_edge.pipeline.frame_source import FrameSource
 from lfr_edge.pipeline.mailbox import Mailbox
@@ -23,6 +24,8 @@ _LOG = logging.getLogger(__name__)
 # After this long without a picture the engines are made to forget the last one (retention row OPENVINO: 2 s).
 IDLE_S = 1.0
 _STEPS_REMEMBERED = 1000
+# A file's next pictures follow those that are computed as long as steps take no longer: a picture's time is limited.
+_QUICK_MS = 250.0
 _RATE_OVER = 50  # pictures: two seconds at 25 fps
 _SILENT_NS = 2_000_000_000
 
@@ -110,10 +113,14 @@ class Recognition:
 
     def _start_steps(self, wait_s: float, *, ended: int = 0) -> None:
         """Begin as many steps as there are lanes for; `ended` of those under way need theirs no longer."""
-        room = self.recogniser.lanes - len(self._under_way) + ended
-        if room == 0:
+        lanes = self.recogniser.lanes
+        quick = bool(self._step_ms) and self._step_ms[-1] < _QUICK_MS
+        under_way = len(self._under_way) - ended
+        room = max(lanes - under_way, 0)
+        following = (REQUESTS_PER_LANE * lanes if quick else lanes) - max(under_way, lanes)
+        if room + following <= 0:
             return
-        frames = deque(self._mailbox.take(wait_s, most=room))
+        frames = deque(self._mailbox.take(wait_s, most=room, following=max(following, 0)))
         try:
             while frames:
                 self._under_way.append((self.recogniser.start(frames.popleft()), time.perf_counter()))

@@ -87,7 +87,8 @@ def _from_yunet(outputs: Mapping[str, _Plane], limits: DecodeLimits) -> _Rows:
     end = 0
     for stride, places in zip(_YUNET_STRIDES_PX, chosen, strict=True):
         start, end = end, end + places.size
-        _fill_yunet(rows[start:end], places, outputs, stride, _padded(limits.width_px) // stride)
+        if places.size:
+            _fill_yunet(rows[start:end], places, outputs, stride, _padded(limits.width_px) // stride)
     return rows
 
 

@@ -20,7 +20,7 @@ from lfr_edge.adapters.openvino_engine import open_detector, open_embedder
 from lfr_edge.errors import DeviceError
 from lfr_edge.inference.fake import FakeEngine
 from lfr_edge.inference.manifest import load_engine_set
-from lfr_edge.inference.port import BatchShape, InferenceEngine
+from lfr_edge.inference.port import REQUESTS_PER_LANE, BatchShape, InferenceEngine
 from lfr_edge.inference.store import EngineStore
 
 OPENVINO = ("openvino-detector", "openvino-embedder")
@@ -67,6 +67,10 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     opened = open_subject(kind, EngineStore(Path()) if kind == "fake" else request.getfixturevalue("store"))
     yield opened
     opened.engine.close()
+
+
+def most_under_way(subject: Subject) -> int:
+    return REQUESTS_PER_LANE * subject.engine.lanes
 
 
 def pictures(shape: tuple[int, ...], seed: int = 1) -> NDArray[np.uint8]:
@@ -152,7 +156,7 @@ def test_outputs_of_the_wrong_kind_are_refused_untouched(subject: Subject) -> No
 
 
 def test_batches_under_way_together_equal_the_same_one_by_one(subject: Subject) -> None:
-    batches = [pictures(subject.shape(2), seed) for seed in range(subject.engine.lanes)]
+    batches = [pictures(subject.shape(2), seed) for seed in range(most_under_way(subject))]
     expected = [subject.infer(batch) for batch in batches]
     for order in (1, -1):
         outputs = [subject.outputs(batch.shape) for batch in batches]
@@ -163,10 +167,10 @@ def test_batches_under_way_together_equal_the_same_one_by_one(subject: Subject) 
             assert all(np.array_equal(one[name], other[name]) for name in other)
 
 
-def test_more_batches_than_lanes_are_refused_and_the_others_go_on(subject: Subject) -> None:
+def test_more_batches_than_may_be_under_way_are_refused_and_the_others_go_on(subject: Subject) -> None:
     batch = pictures(subject.shape(1))
     expected = subject.infer(batch)
-    outputs = [subject.outputs(batch.shape) for _ in range(subject.engine.lanes + 1)]
+    outputs = [subject.outputs(batch.shape) for _ in range(most_under_way(subject) + 1)]
     under_way = [subject.engine.start(batch, output) for output in outputs[:-1]]
     with pytest.raises(RuntimeError, match="under way already"):
         subject.engine.start(batch, outputs[-1])
@@ -259,8 +263,8 @@ def test_a_failure_is_told_by_its_own_wait_and_by_no_other(store: EngineStore, m
     subject = open_subject("openvino-detector", store)
     batch = pictures(subject.shape(1))
     expected, outputs = subject.infer(batch), subject.outputs(batch.shape)
-    (lanes,) = subject.engine._compiled.values()  # type: ignore[attr-defined]
-    lanes[0]._request = _FailingRequest(lanes[0]._request)
+    (graphs,) = subject.engine._graphs.values()  # type: ignore[attr-defined]
+    graphs[0]._idle[-1] = _FailingRequest(graphs[0]._idle[-1])
     watcher = weakref.ref(batch)
     broken, sound = subject.engine.start(batch, subject.outputs(batch.shape)), subject.engine.start(batch, outputs)
     for call in meanwhile:
@@ -281,7 +285,7 @@ def test_a_detector_that_meets_many_sizes_still_answers_right(store: EngineStore
     first = [subject.infer(pictures(subject.shape(1))) for subject in subjects]
     again = subjects[0].infer(pictures(subjects[0].shape(1)))
     assert all(np.array_equal(first[0][name], again[name]) for name in again)
-    assert len(engine._compiled) < len(subjects)  # type: ignore[attr-defined]
+    assert len(engine._graphs) < len(subjects)  # type: ignore[attr-defined]
     engine.close()
 
 
@@ -372,9 +376,9 @@ class _InferringProcess:
 
 def _serve(kind: str, store: EngineStore) -> None:
     subject = open_subject(kind, store)
-    lanes = range(subject.engine.lanes)
+    under_way = range(most_under_way(subject))
     buffers = {
-        count: [(np.zeros(subject.shape(count), np.uint8), subject.outputs(subject.shape(count))) for _ in lanes]
+        count: [(np.zeros(subject.shape(count), np.uint8), subject.outputs(subject.shape(count))) for _ in under_way]
         for count in (1, 2)
     }
     for line in sys.stdin:

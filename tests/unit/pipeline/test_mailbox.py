@@ -1,12 +1,14 @@
-"""One slot per camera: the newest wins, or the reader waits."""
+"""The newest of a camera wins; or its reader is a little ahead, and waits."""
 
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.clock import ManualClock
+from lfr_edge.pipeline import mailbox as module
 from lfr_edge.pipeline.frame_source import FakeFrameSource, Frame
 from lfr_edge.pipeline.mailbox import Mailbox
 
@@ -76,6 +78,59 @@ def test_a_lossless_reader_waits_and_nothing_is_superseded(arena: Arena) -> None
     reader.join(5)
     assert seen == list(range(20))
     assert mailbox.superseded("a") == 0
+
+
+@pytest.mark.parametrize(("pace_s", "ahead"), [(0.01, 3), (0.045, 2), (0.3, 1)])
+def test_a_reader_is_ahead_only_as_far_as_is_soon_taken(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch, pace_s: float, ahead: int
+) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now_s[0])
+    mailbox = Mailbox(["a"], lossless=["a"])
+    *taken, first, second, third, fourth = frames(arena, "a", 10)
+    for frame in taken:
+        mailbox.put(frame)
+        now_s[0] += pace_s
+        mailbox.take(0, most=1)[0].release()
+    for waiting, frame in enumerate((first, second, third)):
+        assert ready(mailbox) is (waiting < ahead)
+        mailbox.put(frame)
+    assert not ready(mailbox)
+    mailbox.close()
+    fourth.release()
+    assert arena.leased_bytes == 0
+
+
+def ready(mailbox: Mailbox) -> bool:
+    """Whether the reader of camera a would read now."""
+
+    def refuse(predicate: Any, _timeout: float | None = None) -> None:
+        if not predicate():
+            raise TimeoutError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mailbox._changed, "wait_for", refuse, raising=False)
+        try:
+            mailbox.wait_ready("a")
+        except TimeoutError:
+            return False
+    return True
+
+
+def test_only_pictures_of_files_follow_beyond_the_room_there_is(arena: Arena) -> None:
+    mailbox = Mailbox(["live", "file"], lossless=["file"])
+    for camera in ("live", "live", "file", "file", "file"):
+        mailbox.put(frames(arena, camera, 1)[0])
+    taken = mailbox.take(0, most=1, following=2)
+    assert [frame.camera for frame in taken] == ["live", "file", "file"]
+    mailbox.put(frames(arena, "live", 1)[0])
+    taken += mailbox.take(0, most=0, following=9)
+    assert [frame.camera for frame in taken[3:]] == ["file"]
+    assert mailbox.waiting == 1
+    mailbox.close()
+    for frame in taken:
+        frame.release()
+    assert arena.leased_bytes == 0
 
 
 def test_close_wipes_what_waits_and_wakes_a_waiting_reader(arena: Arena) -> None:

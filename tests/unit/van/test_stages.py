@@ -170,6 +170,24 @@ def test_the_next_picture_is_begun_before_the_last_one_is_finished(arena: Arena)
     ]
 
 
+def test_a_files_pictures_follow_those_under_way_as_long_as_steps_are_quick(arena: Arena) -> None:
+    mailbox, recogniser = Mailbox(["north"], lossless=["north"]), FakeRecogniser()
+    source = FakeFrameSource("north", [PICTURE] * 12, arena, ManualClock())
+    running = recognition(recogniser, mailbox)
+    for taken_ms, under_way in ((None, 2), (1.0, 4), (900.0, 2)):
+        running._step_ms.extend([] if taken_ms is None else [taken_ms])
+        for _ in range(4):
+            frame = source.read()
+            assert frame is not None
+            mailbox.put(frame)
+        running._start_steps(0)
+        assert len(running._under_way) == under_way
+        while running._under_way:
+            running._under_way.popleft()[0].__exit__(None, None, None)
+        for frame in mailbox.take(0, most=9):
+            frame.release()
+
+
 def test_a_fault_gives_back_the_pictures_of_all_cameras(arena: Arena) -> None:
     mailbox, recogniser = Mailbox(["north", "south", "west"]), FakeRecogniser(fail_at=1)
     for camera in ("north", "south", "west"):
