@@ -19,6 +19,8 @@ class Status(Message):
     """Counts the daemon's starts: a late last will of an earlier one is told by its smaller number."""
     state: Literal["offline", "idle", "armed", "live", "ended"]
     since: UtcTime
+    blind: Identifier | None = None
+    """Why the van does not see, while it is there and does not."""
     order: Identifier | None
     engine_set: Digest | None
     config_sha256: Digest

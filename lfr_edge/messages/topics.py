@@ -1,4 +1,4 @@
-"""Topics of the bus: `lfr/v1/{force}/{van}/alert|status|health|ack/{alert id}`."""
+"""Topics of the bus: `lfr/v1/{force}/{van}/alert|status|health|erasure|ack/{alert id}`."""
 
 import re
 from dataclasses import dataclass
@@ -16,11 +16,13 @@ class Channel(Enum):
     ALERT = "alert"
     STATUS = "status"
     HEALTH = "health"
+    ERASURE = "erasure"
     ACK = "ack"
 
 
 _TOPIC = re.compile(
-    rf"{_ROOT}/(?P<force>{IDENTIFIER})/(?P<van>{IDENTIFIER})/(?:(?P<channel>alert|status|health)|ack/(?P<alert>{IDENTIFIER}))"
+    rf"{_ROOT}/(?P<force>{IDENTIFIER})/(?P<van>{IDENTIFIER})/"
+    rf"(?:(?P<channel>alert|status|health|erasure)|ack/(?P<alert>{IDENTIFIER}))"
 )
 
 

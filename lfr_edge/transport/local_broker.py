@@ -163,6 +163,6 @@ def _access_list(force: str, vans: Sequence[str], control_rooms: Sequence[str]) 
         own = f"lfr/v1/{force}/{van}"
         lines += [f"user {van}", f"topic write {own}/#", f"topic read {own}/ack/+", f"topic read {own}/command"]
     for room in control_rooms:
-        readable = [f"topic read lfr/v1/{force}/+/{channel}" for channel in ("alert", "status", "health")]
+        readable = [f"topic read lfr/v1/{force}/+/{channel}" for channel in ("alert", "status", "health", "erasure")]
         lines += [f"user {room}", *readable, f"topic write lfr/v1/{force}/+/ack/+"]
     return "\n".join(lines) + "\n"

@@ -51,15 +51,19 @@ class Bus:
         left_s = math.ceil((expires_at - self._clock.utc()).total_seconds())
         publish_alert(self._session, alert, expiry_s=max(left_s, 1))
 
-    def announce(self, state: str) -> None:
-        """Publish the van's new state, now or with the next connection."""
-        self._status = self._changed_to(state)
+    def announce(self, state: str, *, blind: str | None = None) -> None:
+        """Publish the van's new state, now or with the next connection; `blind` is why it does not see."""
+        self._status = self._changed_to(state, blind)
         try:
             self._session.publish(self._topic(Channel.STATUS), self._status.to_json(), qos=1, retain=True)
         except DeviceError as error:
             # While the broker is away, the session keeps the status, and says it when the broker is back.
             if error.reason is Reason.BROKER_REFUSED and self._connected:
                 _LOG.warning("the control room does not see this van: %s", error)
+
+    def publish_receipt(self, receipt: bytes) -> None:
+        """Hand an erasure receipt to the broker; DeviceError if it does not take it."""
+        self._session.publish(self._topic(Channel.ERASURE), receipt, qos=1)
 
     def report(self, health: Health) -> None:
         """Publish aggregates; of interest only now."""
@@ -83,8 +87,9 @@ class Bus:
         else:
             _LOG.warning("no broker: %s; alerts wait in the outbox", self._session.problem or "no answer")
 
-    def _changed_to(self, state: str) -> Status:
-        return Status.model_validate({**self._status.model_dump(), "state": state, "since": self._clock.utc()})
+    def _changed_to(self, state: str, blind: str | None = None) -> Status:
+        changes = {"state": state, "since": self._clock.utc(), "blind": blind}
+        return Status.model_validate({**self._status.model_dump(), **changes})
 
     def _topic(self, channel: Channel) -> str:
         return str(Topic(self._force, self._status.van, channel))

@@ -15,7 +15,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Annotated, BinaryIO, Literal
+
+from pydantic import Field
 
 from lfr_edge.errors import ConfigError, DeviceError, LfrEdgeError, PolicyError, Reason
 from lfr_edge.messages.fields import Identifier, Message, Text, UtcTime
@@ -25,6 +27,7 @@ _LOG = logging.getLogger(__name__)
 _LARGEST_BYTES = 1 << 20
 _PATIENCE_S = 5.0  # with a peer that says nothing, and of a client whose daemon starts again
 _ANSWER_S = 30.0
+_LAST_ANSWERS_S = 2.0
 _SO_PEERGROUPS = 59  # socket(7); Python has no name for it
 _MOST_GROUPS = 256  # who is in more gets an error; Python's getsockopt ends there
 _PEER = struct.Struct("3i")
@@ -34,7 +37,7 @@ class Order(Message):
     """What somebody asks."""
 
     do: Literal["status", "load", "stop", "revoke", "prekeys"]
-    count: int = 0
+    count: Annotated[int, Field(ge=1, le=1000)] = 1
     """How many prekeys."""
 
 
@@ -50,6 +53,8 @@ class Reply(Message):
     order: Identifier | None = None
     not_before: UtcTime | None = None
     not_after: UtcTime | None = None
+    erased: bool = False
+    """Is nothing of the ended deployment left."""
     prekeys: int | None = None
     """How many are left."""
     content: str = ""
@@ -81,18 +86,22 @@ class ControlSocket:
         self._handler = handler
         self._listening = _listen(path)
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
+        self._requests: list[threading.Thread] = []
 
     def start(self) -> None:
         """Accept requests from now on."""
         self._thread.start()
 
     def close(self) -> None:
-        """Accept no more; whoever is being answered gets the answer."""
+        """Accept no more; whoever is being answered gets the answer, if it is soon."""
         self._path.unlink(missing_ok=True)
         self._listening.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept(); close() alone does not
         if self._thread.is_alive():
             self._thread.join(_PATIENCE_S)
         self._listening.close()
+        deadline = time.monotonic() + _LAST_ANSWERS_S
+        for request in self._requests:
+            request.join(max(deadline - time.monotonic(), 0))
 
     def _serve(self) -> None:
         while True:
@@ -100,7 +109,9 @@ class ControlSocket:
                 connection, _ = self._listening.accept()
             except OSError:  # shut down
                 return
-            threading.Thread(target=self._answer, args=(connection,), name="control-request", daemon=True).start()
+            request = threading.Thread(target=self._answer, args=(connection,), name="control-request", daemon=True)
+            request.start()
+            self._requests = [*(one for one in self._requests if one.is_alive()), request]
 
     def _answer(self, connection: socket.socket) -> None:
         files: list[int] = []

@@ -60,6 +60,7 @@ class Custody:
                 with closing(deployment.check(self.package, self._config, self._engine_set)) as checked:
                     terms = self._terms_of(checked)
                     self._keeper.require_loadable(terms)
+                    checked.require_key(self.identity(terms.recipient))
                     self._log.append(self._loaded(checked, terms, by))
                 self._keeper.load(terms)
             except LfrEdgeError as refusal:
@@ -135,7 +136,6 @@ class Custody:
 
     def _terms_of(self, checked: Deployment) -> Terms:
         recipient = checked.assignment.recipient
-        checked.require_key(self.identity(recipient))
         order = checked.order
         return Terms(
             order=order.id,

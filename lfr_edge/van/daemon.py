@@ -3,7 +3,7 @@
     cameras -> capture threads -> mailbox -> recognise thread -> outbox -> sender -> broker
 
 `Daemon` builds everything before it opens a camera, so that whatever is wrong is said first. It ends when told to, when
-the order's window closes, when every file has ended, or when a stage fails; in every case in the same order: cameras
+its `Authority` says so, when every file has ended, or when a stage fails; in every case in the same order: cameras
 close, the mailbox and the tracks are wiped, the engines forget, the list is wiped, alerts get a last chance to leave.
 What may heal (a lost camera, an absent broker) is reported and waited out.
 """
@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +34,7 @@ from lfr_edge.pipeline.mailbox import Mailbox
 from lfr_edge.pipeline.outbox import Outbox
 from lfr_edge.pipeline.recognise import Recogniser, View
 from lfr_edge.van import deployment
+from lfr_edge.van.authority import Authority, DemoWindow, Ending
 from lfr_edge.van.bus import Bus
 from lfr_edge.van.cameras import open_cameras
 from lfr_edge.van.custody import find_identity, stock_of
@@ -49,9 +50,12 @@ _JOIN_S = 10.0  # every blocking call in a stage has a shorter time-out
 
 
 class Daemon:
-    """One van's recognition process, for one deployment package. ConfigError, PolicyError, ... if it may not start."""
+    """One period of recognition under one deployment package. ConfigError, PolicyError, ... if it may not start."""
 
-    def __init__(self, config: VanConfig, config_sha256: str, package: Path, clock: Clock) -> None:
+    def __init__(
+        self, config: VanConfig, config_sha256: str, package: Path, clock: Clock, authority: Authority | None = None
+    ) -> None:
+        """Without an authority the order must be a demo: its window is all that limits it."""
         self._clock = clock
         self._van = config.van
         self._stop_asked = False
@@ -60,9 +64,13 @@ class Daemon:
         self._overdue_ticks = 0  # in a row
         engine_set = load_engine_set(config.engines.set, config.engines.manifests or DEFAULT_MANIFESTS)
         with ExitStack() as if_refused:
-            self._deployment = deployment.load(package, config, engine_set, clock.utc())
+            if authority is None:
+                self._deployment = deployment.load(package, config, engine_set, clock.utc())
+            else:  # it knows better which time it is
+                self._deployment = deployment.check(package, config, engine_set)
             if_refused.callback(self._deployment.package.close)
             self._order = self._deployment.order
+            self._authority = authority or DemoWindow(self._order, clock)
             self._arena = _open_arena(config)
             if_refused.callback(self._arena.wipe)
             self._cameras = open_cameras(config.cameras, self._arena, clock)
@@ -70,7 +78,7 @@ class Daemon:
             self._mailbox = Mailbox(self._cameras, lossless=lossless)
             recogniser = self._open_recogniser(config, engine_set)
             self._recognition = Recognition(recogniser, self._mailbox, clock, self._deliver)
-            self._outbox, session = _open_outbox(config.state)
+            self._outbox, session = open_outbox(config.state)
             if_refused.callback(self._outbox.close)
             self._bus = Bus(config.broker, config.force, self._first_status(session, config_sha256, engine_set), clock)
             self._sender = Sender(self._outbox, self._bus, clock)
@@ -80,6 +88,10 @@ class Daemon:
         """Blind the van with the next tick. For signal handlers: an event's lock may be held by whom they interrupt."""
         self._stop_asked = True
 
+    def look(self) -> None:
+        """Ask the authority at once, not with the next tick. Not for signal handlers."""
+        self._news.set()
+
     def run(self) -> bool:
         """Be live until the end; False if that was a fault of ours."""
         captures = [
@@ -88,35 +100,41 @@ class Daemon:
         ]
         recognise = Stage("recognise", self._recognition.run, self._news.set)
         send = Stage("send", self._sender.run, self._news.set)
-        _LOG.info("live: order %s, %d entries, %d camera(s)", self._order.id, len(self._watchlist), len(captures))
-        self._bus.announce("live")  # kept, and said as soon as there is a broker
-        self._bus.start()
-        for stage in (recognise, *captures, send):
-            stage.start()
+        stages = [recognise, *captures]
+        unhurt = False
         try:
-            unhurt = self._supervise(captures, recognise, send)
+            if self._authority.begins(self._order, tuple(self._cameras)):
+                _LOG.info(
+                    "live: order %s, %d entries, %d camera(s)", self._order.id, len(self._watchlist), len(captures)
+                )
+                self._bus.announce("live")  # kept, and said as soon as there is a broker
+                self._bus.start()
+                for stage in (*stages, send):
+                    stage.start()
+                unhurt = self._supervise(captures, recognise, send)
+            else:
+                stages, unhurt = [], True
         finally:
-            self._blind(captures, recognise)
-        return self._leave([*captures, recognise], send, unhurt=unhurt)
+            self._blind(stages)
+            counts = self._recognition.recogniser.counts
+            self._authority.blinded(Ending(self._purged(), counts.detections, counts.alerts, unhurt=unhurt))
+        return self._leave(stages, send, unhurt=unhurt)
 
     def _supervise(self, captures: Sequence[Stage], recognise: Stage, send: Stage) -> bool:
         """Return when it is time to end; False if that is a fault of ours."""
-        # By the monotonic clock too: setting the wall clock back lengthens no deployment.
-        left_s = (self._order.not_after - self._clock.utc()).total_seconds()
-        ends_ns = self._clock.monotonic_ns() + round(left_s * 1e9)
         ticks = 0
         while not self._stop_asked:
             self._news.wait(_TICK_S)
             self._news.clear()
             if any(stage.failure for stage in (*captures, recognise, send)) or self._held_too_long():
                 return False
-            if self._clock.utc() >= self._order.not_after or self._clock.monotonic_ns() >= ends_ns:
-                _LOG.info("the order's window is over")
+            if not self._authority.may_see():
                 return True
             if not any(stage.is_alive() for stage in captures):
                 self._recognition.finish()
                 if not recognise.is_alive():
                     _LOG.info("every camera has ended")
+                    self._authority.files_over()
                     return True
             if ticks % _HEALTH_EVERY_TICKS == 0:
                 self._bus.report(self._health())
@@ -135,7 +153,7 @@ class Daemon:
         _LOG.error("held past its deadline: %s", ", ".join(sorted({lease.row.name for lease in overdue})))
         return True
 
-    def _blind(self, captures: Sequence[Stage], recognise: Stage) -> None:
+    def _blind(self, stages: Sequence[Stage]) -> None:
         """Close the cameras, wipe what waits, let the recogniser wipe its tracks and engines, wipe the list."""
         self._stopping.set()
         try:
@@ -143,20 +161,25 @@ class Daemon:
                 source.close()
             self._mailbox.close()
             self._recognition.finish()
-            for stage in (*captures, recognise):
+            for stage in stages:
                 stage.join(_JOIN_S)
         finally:
             self._arena.wipe()
             self._deployment.package.close()
         _LOG.info("blind: cameras closed, faces and list wiped")
 
+    def _purged(self) -> int:
+        """Delete what was not delivered, if that was asked for; how many alerts that was."""
+        return purge(self._outbox) if self._authority.revoked else 0
+
     def _leave(self, blinded: Sequence[Stage], send: Stage, *, unhurt: bool) -> bool:
         """Give waiting alerts a last chance, say goodbye. What failed is not said to have ended: it is offline."""
         self._sender.stop()
-        send.join(_JOIN_S)  # takes that long only when the broker hangs: then its alerts wait for the next start
+        if send.ident is not None:
+            send.join(_JOIN_S)  # takes that long only when the broker hangs: then its alerts wait for the next start
         unhurt = unhurt and not send.failure and not any(stage.failure or stage.is_alive() for stage in blinded)
         self._bus.report(self._health())
-        self._bus.announce("ended" if unhurt else "offline")
+        self._bus.announce(self._authority.last_word if unhurt else "offline")
         self._bus.close()
         self._outbox.close()
         return unhurt
@@ -227,8 +250,13 @@ def _open_arena(config: VanConfig) -> Arena:
     return arena
 
 
-def _open_outbox(state: Path) -> tuple[Outbox, int]:
-    """The outbox, and the number of this run of the daemon."""
+def purge(outbox: Outbox) -> int:
+    """Delete every alert that waits; returns how many."""
+    return outbox.expire(datetime.max.replace(tzinfo=timezone.utc))
+
+
+def open_outbox(state: Path) -> tuple[Outbox, int]:
+    """The outbox, and the number of this start of the van."""
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         outbox = Outbox(state / "outbox.sqlite")

@@ -46,6 +46,12 @@ class Keeper:
         with self._mutex:
             return self._blind
 
+    @property
+    def faulty(self) -> bool:
+        """Was a condition not met when the deployment was last verified."""
+        with self._mutex:
+            return self._conditions.fault is not None
+
     def meet(self, conditions: Conditions, *, waive_synchronisation: bool) -> None:
         """What was found when the deployment was last verified."""
         with self._mutex:
@@ -78,6 +84,12 @@ class Keeper:
         """PolicyError if `load` would refuse."""
         with self._mutex:
             lifecycle.load(self._record, believe(self._record.anchor, self._clocks.read()), terms)
+
+    def rest(self) -> None:
+        """Who was live is blind now, and armed if nothing has ended."""
+        with self._mutex:
+            if self._record.state is State.LIVE:
+                self._write(lifecycle.restarted(self._record))
 
     def erased(self) -> None:
         """The erasure is complete."""

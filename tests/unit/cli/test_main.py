@@ -57,7 +57,7 @@ except SystemExit:
     assert done.stdout.splitlines()[-1] == "threads: 1"
 
 
-@pytest.mark.parametrize("arguments", [[], ["nothing"], ["run"], ["van", "nothing"]])
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["run", "--pakage", "x"], ["van", "nothing"]])
 def test_a_wrong_command_line_is_an_error_with_its_usage(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,88 @@
+"""Who decides whether the van may see: asked before the first picture, and five times a second from then on."""
+
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+from lfr_edge.clock import Clock
+from lfr_edge.errors import PolicyError, Reason
+from lfr_edge.messages.order import Order
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a period of recognition ended. Counts only."""
+
+    purged: int  # undelivered alerts that were deleted
+    faces: int
+    alerts: int
+    unhurt: bool
+
+
+class Authority(Protocol):
+    """What `Daemon` asks, and tells."""
+
+    def begins(self, order: Order, cameras: tuple[str, ...]) -> bool:
+        """May the cameras open? Everything else is ready."""
+        ...
+
+    def may_see(self) -> bool:
+        """May the van still see."""
+        ...
+
+    def files_over(self) -> None:
+        """Every camera was a file, and all are over."""
+        ...
+
+    def blinded(self, ending: Ending) -> None:
+        """Cameras are closed, faces and list are wiped."""
+        ...
+
+    @property
+    def revoked(self) -> bool:
+        """Is what was not delivered to be deleted."""
+        ...
+
+    @property
+    def last_word(self) -> str:
+        """The state to say at the end."""
+        ...
+
+
+class DemoWindow:
+    """For demos and tests: one process, one demo order, nothing on the disk. PolicyError for any other order."""
+
+    revoked = False
+    last_word = "ended"
+
+    def __init__(self, order: Order, clock: Clock) -> None:
+        if not order.demo:
+            raise PolicyError(
+                Reason.NOT_PERMITTED,
+                f"order '{order.id}' is no demo, and --package is for demos",
+                fix="start 'lfr-edge run' without it, then: lfr-edge deployment load PACKAGE",
+            )
+        self._clock = clock
+        self._not_after = order.not_after
+        # By the monotonic clock too: setting the wall clock back lengthens no deployment.
+        left_s = (order.not_after - clock.utc()).total_seconds()
+        self._ends_ns = clock.monotonic_ns() + round(left_s * 1e9)
+
+    def begins(self, _order: Order, _cameras: tuple[str, ...]) -> bool:
+        """It was asked when the order was checked."""
+        return True
+
+    def may_see(self) -> bool:
+        """Until the window closes, by either clock."""
+        if self._clock.utc() < self._not_after and self._clock.monotonic_ns() < self._ends_ns:
+            return True
+        _LOG.info("the order's window is over")
+        return False
+
+    def files_over(self) -> None:
+        """The process ends anyway."""
+
+    def blinded(self, _ending: Ending) -> None:
+        """The process ends anyway."""

@@ -1,0 +1,94 @@
+"""What a blind van still says: its state and why it is blind, alerts of before that wait, erasure receipts."""
+
+import logging
+from importlib.metadata import version
+from pathlib import Path
+
+from lfr_edge.clock import Clock
+from lfr_edge.config import VanConfig
+from lfr_edge.errors import DeviceError, Reason
+from lfr_edge.messages.status import Health, Status
+from lfr_edge.van.bus import Bus
+from lfr_edge.van.daemon import open_outbox, purge
+from lfr_edge.van.erasure import note_sent, waiting
+from lfr_edge.van.lifecycle import Record
+from lfr_edge.van.sender import Sender
+from lfr_edge.van.stages import Stage
+
+_LOG = logging.getLogger(__name__)
+
+_JOIN_S = 10.0
+
+
+class Post:
+    """Outbox, bus and sender of a blind van. A context manager."""
+
+    def __init__(self, config: VanConfig, config_sha256: str, receipts: Path, record: Record, clock: Clock) -> None:
+        self._van = config.van
+        self._clock = clock
+        self._receipts = receipts
+        self._outbox, session = open_outbox(config.state)
+        status = Status(
+            van=config.van,
+            session=session,
+            state=record.state.value,
+            since=clock.utc(),
+            order=record.terms.order if record.terms is not None else None,
+            engine_set=None,
+            config_sha256=config_sha256,
+            software=version("lfr-edge"),
+        )
+        self._bus = Bus(config.broker, config.force, status, clock)
+        self._sender = Sender(self._outbox, self._bus, clock)
+        self._send = Stage("send", self._sender.run, lambda: None)
+        self._said: tuple[str, Reason | None] | None = None
+        self._reported_ns = 0
+
+    def __enter__(self) -> "Post":
+        self._bus.start()
+        self._send.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sender.stop()
+        self._send.join(_JOIN_S)
+        self._bus.close()
+        self._outbox.close()
+
+    def say(self, state: str, blind: Reason | None) -> None:
+        """Say the state if it is another one; once a second, that we are here, and receipts that wait."""
+        if (state, blind) != self._said:
+            self._said = state, blind
+            _LOG.info("%s, blind: %s", state, blind.value if blind else "not yet decided")
+            self._bus.announce(state, blind=blind.value if blind else None)
+        now_ns = self._clock.monotonic_ns()
+        if now_ns - self._reported_ns >= 1_000_000_000:
+            self._reported_ns = now_ns
+            self._bus.report(self._health())
+            self._hand_over_receipts()
+
+    def purge(self) -> int:
+        """Delete every alert that waits; returns how many."""
+        return purge(self._outbox)
+
+    def _hand_over_receipts(self) -> None:
+        for receipt in waiting(self._receipts):
+            try:
+                self._bus.publish_receipt(receipt.read_bytes())
+            except DeviceError:  # the bus says so in the log; it waits here
+                return
+            note_sent(receipt)
+
+    def _health(self) -> Health:
+        return Health(
+            van=self._van,
+            at=self._clock.utc(),
+            cameras=(),
+            tracks=0,
+            queue=0,
+            faces_detected=0,
+            alerts=0,
+            outbox=len(self._outbox),
+            step_ms_p50=0,
+            step_ms_p99=0,
+        )

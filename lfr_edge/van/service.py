@@ -1,0 +1,307 @@
+"""The van's life: waits blind, sees while an order allows it, erases at its end; root of everything but recognition.
+
+    control socket -> Keeper (record on disk) <- clocks
+                        |
+    blind: Post (status, receipts)      live: Daemon (recognition), with this service as its authority
+
+A process sees at most once. After a period of recognition it ends, and the command starts the program again in its
+place: nothing of the libraries' memory outlives a period (decision 0005). Requests are decided on the control socket's
+threads, whatever the main thread is doing.
+"""
+
+import logging
+import os
+import threading
+import time
+from contextlib import closing
+from enum import Enum
+from importlib.metadata import version
+from typing import Literal
+
+from lfr_edge.audit.checkpoint import log_origin
+from lfr_edge.audit.events import AlertsErased, CommandReceived, PeriodBegan, PeriodEnded, Started, Stopped
+from lfr_edge.audit.log import AuditLog
+from lfr_edge.clock import Clock
+from lfr_edge.config import VanConfig
+from lfr_edge.crypto.notes import NoteSigner
+from lfr_edge.crypto.signing import SigningKey
+from lfr_edge.errors import ConfigError, DeviceError, LfrEdgeError, Reason
+from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, load_engine_set
+from lfr_edge.messages.order import Order as DeploymentOrder
+from lfr_edge.van.authority import Ending
+from lfr_edge.van.clocks import Clocks
+from lfr_edge.van.control import ControlSocket, Order, Peer, Reply
+from lfr_edge.van.custody import SYSTEM, Custody, warn_of_low_stock
+from lfr_edge.van.daemon import Daemon
+from lfr_edge.van.keeper import Keeper
+from lfr_edge.van.lifecycle import Action, Conditions, Request, State
+from lfr_edge.van.post import Post
+
+_LOG = logging.getLogger(__name__)
+
+_TICK_S = 0.2
+_VERIFY_AGAIN_S = 5.0
+_BLIND_WITHIN_S = 20.0  # longer than every stage is waited for
+_REQUESTS = {"stop": Request.STOP, "revoke": Request.REVOKE}
+
+
+class Next(Enum):
+    """What the process is to do when `run` returns."""
+
+    AGAIN = "start again"
+    STOP = "end"
+    FAIL = "end, with a fault of ours"
+
+
+class Service:
+    """One process of the van. ConfigError if it cannot start."""
+
+    def __init__(self, config: VanConfig, config_sha256: str, clock: Clock, clocks: Clocks) -> None:
+        self._config = config
+        self._config_sha256 = config_sha256
+        self._clock = clock
+        self.stop_asked = False
+        self._blind = threading.Event()
+        self._blind.set()
+        self._daemon: Daemon | None = None
+        self._began = False
+        self._engine_set = load_engine_set(config.engines.set, config.engines.manifests or DEFAULT_MANIFESTS)
+        _make_folder(config)
+        signer = NoteSigner(log_origin(config.force, config.van), SigningKey.from_file(config.keys.alert))
+        self._log = AuditLog.open(config.state / "audit.log", signer, clock)
+        try:
+            self._keeper = Keeper(config.state / "deployment.json", clocks)
+            self._custody = Custody(config, self._engine_set, self._keeper, self._log, clock)
+            self._control = ControlSocket(config.control, self._handle)
+        except BaseException:
+            self._log.close()
+            raise
+
+    def stop(self) -> None:
+        """End this process; the deployment stays loaded. For signal handlers."""
+        self.stop_asked = True
+        if self._daemon is not None:
+            self._daemon.stop()
+
+    def run(self) -> Next:
+        """Live until there is a reason to start again, or to end."""
+        with closing(self._log):
+            self._say_started()
+            self._custody.tidy()
+            self._custody.verify()
+            warn_of_low_stock(self._custody.holding.stock)
+            self._control.start()
+            try:
+                following = None
+                while following is None:
+                    following = self._wait() or self._see()
+                if following is not Next.AGAIN:
+                    self._log.append(Stopped(by=SYSTEM, why=following.value))
+                return following
+            finally:
+                self._control.close()
+
+    def _say_started(self) -> None:
+        started = Started(
+            by=SYSTEM,
+            why="the daemon starts",
+            software=version("lfr-edge"),
+            config_sha256=self._config_sha256,
+            engine_set=self._engine_set.digest,
+        )
+        self._log.append(started)
+        record = self._keeper.record
+        if self._keeper.was_live and record.terms is not None:
+            why = "the process before this one did not end in order"
+            self._log.append(PeriodEnded(by=SYSTEM, why=why, order=record.terms.order, cause="power-loss"))
+
+    def _wait(self) -> Next | None:
+        """Be blind until the van may see (None), or there is something else to do."""
+        verified = time.monotonic()
+        with Post(
+            self._config, self._config_sha256, self._custody.holding.receipts, self._keeper.record, self._clock
+        ) as post:
+            while not self.stop_asked:
+                decision = self._keeper.decide()
+                record = decision.record
+                if Action.ERASE in decision.actions:
+                    if record.cause == "revoke":
+                        self._note_purged(post.purge())
+                    self._custody.erase()
+                elif record.state is State.LIVE:
+                    return None
+                post.say(record.state.value, decision.blind)
+                if self._keeper.faulty and time.monotonic() - verified > _VERIFY_AGAIN_S:
+                    verified = time.monotonic()
+                    self._custody.verify()
+                time.sleep(_TICK_S)
+        return Next.STOP
+
+    def _see(self) -> Next | None:
+        """One period of recognition; None if it could not begin: then the van is blind again."""
+        try:
+            self._daemon = Daemon(self._config, self._config_sha256, self._custody.package, self._clock, self)
+        except LfrEdgeError as fault:
+            _LOG.error("order %s cannot be carried out: %s", self._order_id, fault)
+            self._keeper.meet(Conditions(1, 1, fault.reason), waive_synchronisation=False)
+            return None
+        if self.stop_asked:
+            self._daemon.stop()
+        unhurt = self._daemon.run()
+        if not unhurt:
+            return Next.FAIL
+        return Next.STOP if self.stop_asked else Next.AGAIN
+
+    # What Daemon asks of its authority.
+
+    def begins(self, order: DeploymentOrder, cameras: tuple[str, ...]) -> bool:
+        """See `Authority`: asked once more, because engines take their time to load."""
+        self._blind.clear()  # before the question: who stops us in between waits for `blinded`
+        if not self.may_see() or not self._is_loaded(order):
+            return False
+        self._began = True
+        began = PeriodBegan(
+            by=SYSTEM,
+            why=order.purpose,
+            order=order.id,
+            watchlist_sha256=order.watchlist_sha256,
+            engine_set=self._engine_set.digest,
+            threshold=f"{order.threshold:.4f}",
+            cameras=cameras,
+        )
+        self._log.append(began)
+        return True
+
+    def may_see(self) -> bool:
+        """See `Authority`. A disk that takes no record blinds too."""
+        try:
+            return self._keeper.decide().record.state is State.LIVE
+        except ConfigError as error:
+            _LOG.error("blind: %s", error)
+            return False
+
+    def files_over(self) -> None:
+        """See `Authority`."""
+        self._keeper.decide(Request.FILES_OVER)
+
+    def blinded(self, ending: Ending) -> None:
+        """See `Authority`: what ended is erased before anything else is done."""
+        self._blind.set()
+        record = self._keeper.record
+        if self._began:
+            ended = PeriodEnded(
+                by=SYSTEM,
+                why="cameras are closed, faces and list are wiped",
+                order=self._order_id,
+                cause=self._cause(ending),
+                faces=ending.faces,
+                alerts=ending.alerts,
+            )
+            self._log.append(ended)
+        self._keeper.rest()
+        if self.revoked:
+            self._note_purged(ending.purged)
+        if record.state is State.ENDED and not record.erased:
+            self._custody.erase()
+
+    @property
+    def revoked(self) -> bool:
+        """See `Authority`."""
+        return self._keeper.record.cause == "revoke"
+
+    @property
+    def last_word(self) -> str:
+        """See `Authority`: whoever ends says so, whoever starts again is soon back."""
+        state = self._keeper.record.state
+        if state is State.ENDED:
+            return str(state.value)
+        return "offline" if self.stop_asked else "armed"
+
+    def _cause(self, ending: Ending) -> Literal["window-over", "stop", "revoke", "clock", "fault", "shutdown"]:
+        """Why the period ended, in the log's words."""
+        record = self._keeper.record
+        if not ending.unhurt:
+            return "fault"
+        if record.state is State.ENDED:
+            return "revoke" if record.cause == "revoke" else "window-over" if record.cause == "window-over" else "stop"
+        return "shutdown" if self.stop_asked else "clock"
+
+    def _is_loaded(self, order: DeploymentOrder) -> bool:
+        """Is this the order that was verified: the file may have been exchanged since."""
+        terms = self._keeper.record.terms
+        return terms is not None and (order.id, order.watchlist_sha256) == (terms.order, terms.watchlist_sha256)
+
+    @property
+    def _order_id(self) -> str:
+        terms = self._keeper.record.terms
+        if terms is None:
+            raise RuntimeError("there is no order")
+        return terms.order
+
+    def _note_purged(self, alerts: int) -> None:
+        event = AlertsErased(
+            by=SYSTEM, why="the deployment was revoked", order=self._order_id, alerts=alerts, cause="revoked"
+        )
+        self._log.append(event)
+
+    # What comes over the control socket, on threads of its own.
+
+    def _handle(self, order: Order, peer: Peer, file: int | None) -> Reply:
+        if order.do == "load":
+            if file is None:
+                raise ConfigError(Reason.FILE_MISSING, "no package came with the request", fix="name a package")
+            with open(os.dup(file), "rb") as package:  # noqa: PTH123 - a file without a name
+                self._custody.take(package, peer.actor)
+        elif order.do == "prekeys":
+            made = self._custody.make_prekeys(order.count, peer.actor)
+            return self._status().model_copy(update={"content": made.decode("ascii")})
+        elif order.do in _REQUESTS:
+            self._end(order.do, peer)
+        return self._status()
+
+    def _end(self, command: str, peer: Peer) -> None:
+        """Return when the van is blind and the end is on the disk."""
+        self._keeper.decide(_REQUESTS[command])
+        if self._daemon is not None:
+            self._daemon.look()
+        blind = self._blind.wait(_BLIND_WITHIN_S)
+        terms = self._keeper.record.terms
+        event = CommandReceived(
+            by=peer.actor,
+            why="asked for at the van",
+            command=command,
+            outcome="done",
+            order=terms.order if terms is not None else None,
+        )
+        self._log.append(event)
+        if not blind:
+            raise DeviceError(
+                Reason.SOURCE_UNREADABLE,
+                "the deployment has ended, but a camera does not close",
+                fix="unplug the cameras, then restart the daemon",
+            )
+
+    def _status(self) -> Reply:
+        record, blind = self._keeper.record, self._keeper.blind
+        terms = record.terms
+        return Reply(
+            done=True,
+            state=record.state.value,
+            blind=blind.value if blind is not None else None,
+            order=terms.order if terms is not None else None,
+            not_before=terms.not_before if terms is not None else None,
+            not_after=terms.not_after if terms is not None else None,
+            erased=record.erased,
+            prekeys=len(self._custody.holding.stock),
+        )
+
+
+def _make_folder(config: VanConfig) -> None:
+    try:
+        config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(
+            Reason.FILE_UNWRITABLE,
+            f"the state folder {config.state} cannot be made: {error.strerror}",
+            fix="choose another as 'state', or mend the permissions",
+        ) from error

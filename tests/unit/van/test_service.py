@@ -1,0 +1,276 @@
+"""The van's life with a stand-in for recognition: what blinds it, what it records, and what it does next."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import ClassVar
+
+import pytest
+from support.custody import Kit, kit
+
+from lfr_edge.audit.events import Event
+from lfr_edge.audit.reader import unverified_entries
+from lfr_edge.clock import ManualClock
+from lfr_edge.errors import ConfigError, DeviceError, Reason
+from lfr_edge.messages.examples import ORDER
+from lfr_edge.van import keeper as keeping
+from lfr_edge.van import service as serving
+from lfr_edge.van.authority import Authority, Ending
+from lfr_edge.van.control import Order, ask
+from lfr_edge.van.lifecycle import Record, State
+from lfr_edge.van.service import Next, Service
+from lfr_edge.van.trusted_time import Reading
+
+
+class FakePost:
+    """Says nothing to nobody."""
+
+    said: ClassVar[list[tuple[str, Reason | None]]] = []
+    purged = 0
+
+    def __init__(self, *_: object) -> None:
+        self.said.clear()
+
+    def __enter__(self) -> "FakePost":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def say(self, state: str, blind: Reason | None) -> None:
+        self.said.append((state, blind))
+
+    def purge(self) -> int:
+        type(self).purged += 1
+        return 3
+
+
+class FakeDaemon:
+    """Recognition without cameras."""
+
+    building_s = 0.0
+    fails = False
+    cannot_start: DeviceError | None = None
+    order = ORDER
+    opened = 0  # how often cameras were opened
+
+    def __init__(self, _config: object, _digest: str, _package: Path, _clock: object, authority: Authority) -> None:
+        time.sleep(self.building_s)
+        if self.cannot_start is not None:
+            raise self.cannot_start
+        self._authority = authority
+        self._stop_asked = False
+
+    def stop(self) -> None:
+        self._stop_asked = True
+
+    def look(self) -> None:
+        pass
+
+    def run(self) -> bool:
+        if self._authority.begins(self.order, ("north",)):
+            type(self).opened += 1
+            while not self.fails and not self._stop_asked and self._authority.may_see():
+                time.sleep(0.01)
+        self._authority.blinded(Ending(0, 50, 2, unhurt=not self.fails))
+        return not self.fails
+
+
+class Running:
+    """A service on a thread of its own."""
+
+    def __init__(self, van: Kit, control: Path) -> None:
+        self.van = van
+        self.control = control
+        config = van.config.model_copy(update={"control": control})
+        self.service = Service(config, "0" * 64, ManualClock(van.clocks.reading.wall), van.clocks)
+        self.next: Next | None = None
+        self.error: ConfigError | None = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.next = self.service.run()
+        except ConfigError as error:  # the command says it, and ends
+            self.error = error
+
+    def load(self) -> None:
+        ask(self.control, Order(do="load"), self.van.package)
+
+    def wait(self, until: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 10
+        while not until():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def end(self) -> Next | None:
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        return self.next
+
+    def record(self) -> Record:
+        return Record.from_untrusted((self.van.state / "deployment.json").read_bytes())
+
+    def events(self, kind: str) -> list[Event]:
+        with (self.van.state / "audit.log").open("rb") as file:
+            return [entry.event for entry in unverified_entries(file) if entry.event.kind == kind]
+
+
+@pytest.fixture
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    van = kit(tmp_path / "van")
+    fake = type("FakeDaemon", (FakeDaemon,), {"order": van.seal()})
+    monkeypatch.setattr(serving, "Daemon", fake)
+    monkeypatch.setattr(serving, "Post", FakePost)
+    monkeypatch.setattr(serving, "_VERIFY_AGAIN_S", 0.5)
+    with TemporaryDirectory(prefix="lfr-") as short:
+        made = Running(van, Path(short) / "control.sock")
+        yield made
+        made.service.stop()
+        made.end()
+
+
+def fake() -> type[FakeDaemon]:
+    return serving.Daemon  # type: ignore[return-value]
+
+
+def live(running: Running) -> None:
+    running.load()
+    running.wait(lambda: fake().opened == 1)
+
+
+def test_an_idle_van_says_why_it_is_blind_until_it_is_told_to_end(running: Running) -> None:
+    running.wait(lambda: FakePost.said)
+    assert FakePost.said[-1] == ("idle", Reason.NO_ORDER)
+    running.service.stop()
+    assert running.end() is Next.STOP
+    assert running.record().state is State.IDLE
+
+
+def test_an_order_that_begins_later_waits_armed(running: Running) -> None:
+    start = running.van.clocks.reading.wall + timedelta(minutes=1)
+    fake().order = running.van.seal(not_before=start)
+    running.load()
+    running.wait(lambda: ("armed", Reason.OUTSIDE_WINDOW) in FakePost.said)
+    assert fake().opened == 0
+    running.van.clocks.advance(60)
+    running.wait(lambda: fake().opened == 1)
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=365), timedelta(days=-365)])
+def test_a_clock_that_jumps_blinds_and_the_deployment_is_not_lost(running: Running, jump: timedelta) -> None:
+    live(running)
+    right = running.van.clocks.reading
+    running.van.clocks.reading = Reading(right.wall + jump, right.boot_s, right.boot_id, synchronised=True)
+    assert running.end() is Next.AGAIN
+    assert running.record().state is State.ARMED
+    (ended,) = running.events("period-ended")
+    assert ended.model_dump()["cause"] == "clock"
+    running.van.clocks.reading = right
+    again = Running(running.van, running.control)
+    again.wait(lambda: fake().opened == 2)
+    again.service.stop()
+    assert again.end() is Next.STOP
+
+
+def test_the_end_of_the_window_erases_everything(running: Running) -> None:
+    live(running)
+    running.van.clocks.advance(6 * 3600)
+    assert running.end() is Next.AGAIN
+    assert (running.record().state, running.record().cause, running.record().erased) == (
+        State.ENDED,
+        "window-over",
+        True,
+    )
+    assert [Path(name).parts[0] for name in running.van.files()] == ["receipts"]
+    (ended,) = running.events("period-ended")
+    fields = ended.model_dump()
+    assert (fields["cause"], fields["faces"], fields["alerts"]) == ("window-over", 50, 2)
+
+
+def test_stop_while_the_engines_load_is_answered_at_once_and_no_camera_opens(running: Running) -> None:
+    fake().building_s = 3.0
+    running.load()
+    running.wait(lambda: running.record().state is State.LIVE)
+    started = time.monotonic()
+    assert ask(running.control, Order(do="stop")).state == "ended"
+    assert time.monotonic() - started < 1
+    assert running.end() is Next.AGAIN
+    assert fake().opened == 0
+    assert running.record().erased
+    assert running.events("period-began") == running.events("period-ended") == []
+
+
+def test_a_stop_is_recorded_with_who_asked(running: Running) -> None:
+    live(running)
+    ask(running.control, Order(do="revoke"))
+    assert running.end() is Next.AGAIN
+    (command,) = running.events("command-received")
+    fields = command.model_dump()
+    assert fields["by"].startswith("account:")
+    assert (fields["command"], fields["outcome"], fields["order"]) == ("revoke", "done", ORDER.id)
+    assert len(running.events("alerts-erased")) == 1
+
+
+def test_an_armed_deployment_that_is_revoked_purges_the_outbox(running: Running) -> None:
+    fake().order = running.van.seal(not_before=running.van.clocks.reading.wall + timedelta(minutes=1))
+    running.load()
+    purged = FakePost.purged
+    ask(running.control, Order(do="revoke"))
+    running.wait(lambda: running.record().erased)
+    assert FakePost.purged == purged + 1
+    assert running.next is None, "there was no period of recognition: the process goes on"
+
+
+def test_engines_that_do_not_load_leave_the_van_armed_and_are_tried_again(running: Running) -> None:
+    fake().cannot_start = DeviceError(Reason.ENGINE_FAILED, "no engine", fix="install it")
+    running.load()
+    running.wait(lambda: ("armed", Reason.ENGINE_FAILED) in FakePost.said)
+    fake().cannot_start = None
+    running.wait(lambda: fake().opened == 1)
+
+
+def test_an_order_that_is_not_the_verified_one_opens_no_camera(running: Running) -> None:
+    fake().order = ORDER
+    running.load()
+    assert running.end() is Next.AGAIN
+    assert fake().opened == 0
+
+
+def test_a_shutdown_keeps_the_deployment(running: Running) -> None:
+    live(running)
+    running.service.stop()
+    assert running.end() is Next.STOP
+    assert running.record().state is State.ARMED
+    (ended,) = running.events("period-ended")
+    assert ended.model_dump()["cause"] == "shutdown"
+    assert running.service.last_word == "offline"
+
+
+def test_a_fault_of_recognition_ends_the_process(running: Running) -> None:
+    fake().fails = True
+    live(running)
+    assert running.end() is Next.FAIL
+    (ended,) = running.events("period-ended")
+    assert ended.model_dump()["cause"] == "fault"
+    assert running.record().state is State.ARMED
+
+
+def test_a_disk_that_takes_no_record_blinds(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    live(running)
+
+    def full(*_: object, **__: object) -> None:
+        raise ConfigError(Reason.FILE_UNWRITABLE, "no space left", fix="make room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keeping, "new_file", full)
+        running.van.clocks.advance(60)
+        running.wait(lambda: running.events("period-ended"))
+        assert not running.service.may_see()
+        running.end()
+    assert running.error is not None
+    assert running.error.reason is Reason.FILE_UNWRITABLE
