@@ -94,6 +94,8 @@ class Track:
         length = float(np.dot(total, total)) ** 0.5
         if float(np.dot(total, features)) >= threshold * length:
             self.doubted = 0
+            if self.settled:
+                self.rest = LONGEST_REST
             return True
         self.doubted += 1
         self.rest = 1.0

@@ -69,6 +69,18 @@ def test_a_face_clearly_better_than_the_best_so_far_is_due_at_once(arena: Arena)
     assert track.is_due(10**9, 101, 0.85)
 
 
+def test_after_one_doubtful_face_a_settled_track_rests_as_long_as_before(arena: Arena) -> None:
+    track = Track(2, arena)
+    track.fuse(unit(1, 0), 1.0)
+    track.settle()
+    rests = []
+    for face in (unit(1, 0), unit(0, 1), unit(1, 0)):
+        track.resembles(face, 0.5)
+        rests.append(track.rest)
+    assert rests == [LONGEST_REST, 1.0, LONGEST_REST]
+    track.release()
+
+
 @pytest.mark.parametrize(
     ("box", "columns", "rows"),
     [
