@@ -88,6 +88,7 @@ class KeysConfig(_Table):
     deployment: LocalPath | None = None  # lasting key for watchlists; prekeys are better: each dies with its deployment
     wrapping: LocalPath | None = None  # what prekeys are encrypted with; without it, a file in the state folder
     trusted_order_signers: tuple[LocalPath, ...] = Field(min_length=1)
+    trusted_commanders: tuple[LocalPath, ...] = ()  # who may end a deployment from afar; without any, nobody
     order_signatures: int = Field(default=1, ge=1)  # how many different trusted signers an order needs
 
 

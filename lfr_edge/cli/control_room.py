@@ -1,7 +1,8 @@
-"""`lfr-edge control-room`: make the key that alerts are sealed to; watch alerts as they come."""
+"""`lfr-edge control-room`: make its keys, watch alerts as they come, end a van's deployment."""
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -15,7 +16,7 @@ from lfr_edge.cli.key_folder import new_key_files
 from lfr_edge.clock import SystemClock
 from lfr_edge.crypto import key_files
 from lfr_edge.crypto.sealed import SealIdentity
-from lfr_edge.crypto.signing import VerifyKey
+from lfr_edge.crypto.signing import SigningKey, VerifyKey
 from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.messages.fields import IDENTIFIER
 
@@ -25,17 +26,14 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="keygen|watch")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="keygen|watch|command-key|stop")
     keygen = actions.add_parser("keygen", help="make the key that alerts are sealed to")
     keygen.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="for control-room.key (keep) and .recipient (give)"
     )
 
     watch = actions.add_parser("watch", help="verify, open and print alerts as they come; acknowledges nothing")
-    watch.add_argument("--broker", required=True, metavar="HOST:PORT")
-    watch.add_argument("--ca", type=Path, required=True, metavar="FILE", help="the CA of the broker's certificate")
-    watch.add_argument("--cert", type=Path, required=True, metavar="FILE", help="this client's certificate")
-    watch.add_argument("--key", type=Path, required=True, metavar="FILE", help="and its private key")
+    _add_broker(watch)
     watch.add_argument("--identity", type=Path, required=True, metavar="FILE", help="control-room.key of keygen")
     watch.add_argument(
         "--van-key", action="append", required=True, metavar="VAN=FILE", help="a van's public key; repeatable"
@@ -44,10 +42,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     watch.add_argument("--json", action="store_true", help="one JSON object a line, without pictures")
     watch.add_argument("--save", type=Path, metavar="DIR", help="keep each alert with its pictures in DIR/ID/")
 
+    command_key = actions.add_parser("command-key", help="make the key that signs commands to vans")
+    command_key.add_argument("--out", type=Path, required=True, metavar="DIR", help="for command.key and command.pub")
+    stop = actions.add_parser("stop", help="end a van's deployment from here; sent again until the van answers")
+    _add_broker(stop)
+    stop.add_argument("--command-key", type=Path, required=True, metavar="FILE", help="command.key of command-key")
+    stop.add_argument("--force", required=True, metavar="ID")
+    stop.add_argument("--van", required=True, metavar="ID")
+    stop.add_argument("--order", required=True, metavar="ID", help="which deployment")
+    stop.add_argument("--by", required=True, metavar="NAME", help="who decided it; goes into the van's log")
+    stop.add_argument("--why", required=True, metavar="TEXT")
+    stop.add_argument("--revoke", action="store_true", help="have undelivered alerts deleted too")
+    stop.add_argument("--patience", type=float, default=60.0, metavar="SECONDS", help="default: %(default)s")
+
+
+def _add_broker(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--broker", required=True, metavar="HOST:PORT")
+    parser.add_argument("--ca", type=Path, required=True, metavar="FILE", help="the CA of the broker's certificate")
+    parser.add_argument("--cert", type=Path, required=True, metavar="FILE", help="this client's certificate")
+    parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="and its private key")
+
 
 def run(args: argparse.Namespace) -> int:
-    """Do what was asked; watching ends with Ctrl-C and status 0."""
-    return _keygen(args.out) if args.action == "keygen" else _watch(args)
+    """Do what was asked; watching ends with Ctrl-C and status 0, a stop that is refused with 1."""
+    if args.action == "keygen":
+        return _keygen(args.out)
+    if args.action == "command-key":
+        return _command_key(args.out)
+    return _stop(args) if args.action == "stop" else _watch(args)
 
 
 def _keygen(folder: Path) -> int:
@@ -57,6 +79,33 @@ def _keygen(folder: Path) -> int:
     key_files.write_new(public, f"{identity.recipient}\n".encode("ascii"), mode=key_files.PUBLIC)
     print(f"{private}: opens alerts; keep it here\n{public}: give it to the watchlist office, for its orders")
     return 0
+
+
+def _command_key(folder: Path) -> int:
+    private, public = new_key_files(folder, ["command.key", "command.pub"])
+    key = SigningKey.generate()
+    key.to_file(private)
+    key.public.to_file(public)
+    print(f"{private}: ends deployments; keep it here\n{public}: for every van's trusted_commanders")
+    return 0
+
+
+def _stop(args: argparse.Namespace) -> int:
+    from lfr_edge.control_room.stopping import stop  # noqa: PLC0415 - keygen does not need the bus
+    from lfr_edge.messages.command import StopCommand, sign_command  # noqa: PLC0415
+    from lfr_edge.transport.mqtt import MqttSession  # noqa: PLC0415
+    from lfr_edge.transport.tls import Broker, TlsFiles  # noqa: PLC0415
+
+    host, port = _address(args.broker)
+    broker = Broker(host, port, TlsFiles(args.ca, args.cert, args.key))
+    fields = {name: getattr(args, name) for name in ("force", "van", "order", "revoke", "by", "why")}
+    command = sign_command(
+        StopCommand.from_untrusted(json.dumps(fields).encode()), SigningKey.from_file(args.command_key)
+    )
+    with MqttSession(broker, f"stop-{secrets.token_hex(6)}") as session:
+        result = stop(session, command, force=args.force, van=args.van, patience_s=args.patience)
+    print(f"{args.van}: {result.outcome}{f', {result.reason}' if result.reason else ''}")
+    return 0 if result.outcome == "done" else 1
 
 
 def _watch(args: argparse.Namespace) -> int:

@@ -37,6 +37,7 @@ class Purpose(Enum):
     ORDER = "application/vnd.lfr-edge.order+json"
     ALERT = "application/vnd.lfr-edge.alert+json"
     PREKEY = "application/vnd.lfr-edge.prekeys+json"
+    COMMAND = "application/vnd.lfr-edge.command+json"
     ERASURE = "application/vnd.lfr-edge.erasure+json"
 
 

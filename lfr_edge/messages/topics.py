@@ -1,4 +1,4 @@
-"""Topics of the bus: `lfr/v1/{force}/{van}/alert|status|health|erasure|ack/{alert id}`."""
+"""Topics of the bus: `lfr/v1/{force}/{van}/alert|status|health|erasure|command|command-result|ack/{alert id}`."""
 
 import re
 from dataclasses import dataclass
@@ -17,12 +17,14 @@ class Channel(Enum):
     STATUS = "status"
     HEALTH = "health"
     ERASURE = "erasure"
+    COMMAND = "command"
+    COMMAND_RESULT = "command-result"
     ACK = "ack"
 
 
 _TOPIC = re.compile(
     rf"{_ROOT}/(?P<force>{IDENTIFIER})/(?P<van>{IDENTIFIER})/"
-    rf"(?:(?P<channel>alert|status|health|erasure)|ack/(?P<alert>{IDENTIFIER}))"
+    rf"(?:(?P<channel>alert|status|health|erasure|command|command-result)|ack/(?P<alert>{IDENTIFIER}))"
 )
 
 

@@ -23,6 +23,7 @@ _STOP_S = 5.0
 # Between finding a free port and mosquitto taking it, somebody else may.
 _ATTEMPTS = 3
 _HOST = "127.0.0.1"
+_ROOM_READS = ("alert", "status", "health", "erasure", "command-result")
 
 
 class LocalBroker:
@@ -163,6 +164,7 @@ def _access_list(force: str, vans: Sequence[str], control_rooms: Sequence[str]) 
         own = f"lfr/v1/{force}/{van}"
         lines += [f"user {van}", f"topic write {own}/#", f"topic read {own}/ack/+", f"topic read {own}/command"]
     for room in control_rooms:
-        readable = [f"topic read lfr/v1/{force}/+/{channel}" for channel in ("alert", "status", "health", "erasure")]
-        lines += [f"user {room}", *readable, f"topic write lfr/v1/{force}/+/ack/+"]
+        readable = [f"topic read lfr/v1/{force}/+/{channel}" for channel in _ROOM_READS]
+        writable = [f"topic write lfr/v1/{force}/+/{channel}" for channel in ("ack/+", "command")]
+        lines += [f"user {room}", *readable, *writable]
     return "\n".join(lines) + "\n"

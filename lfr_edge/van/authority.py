@@ -7,6 +7,7 @@ from typing import Protocol
 from lfr_edge.clock import Clock
 from lfr_edge.errors import PolicyError, Reason
 from lfr_edge.messages.order import Order
+from lfr_edge.van.commands import Commands
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,6 +42,11 @@ class Authority(Protocol):
         ...
 
     @property
+    def commands(self) -> Commands | None:
+        """Who takes commands from afar, if anybody."""
+        ...
+
+    @property
     def revoked(self) -> bool:
         """Is what was not delivered to be deleted."""
         ...
@@ -54,6 +60,7 @@ class Authority(Protocol):
 class DemoWindow:
     """For demos and tests: one process, one demo order, nothing on the disk. PolicyError for any other order."""
 
+    commands = None
     revoked = False
     last_word = "ended"
 

@@ -14,6 +14,7 @@ from lfr_edge.messages.topics import Channel, Topic
 from lfr_edge.transport.alerts import publish_alert
 from lfr_edge.transport.mqtt import MqttSession, Retained
 from lfr_edge.transport.tls import Broker, TlsFiles
+from lfr_edge.van.commands import Commands
 
 _LOG = logging.getLogger(__name__)
 
@@ -23,8 +24,12 @@ _PATIENCE_NS = 2_000_000_000  # before the log says that there is no broker
 class Bus:
     """An `AlertPublisher`, and the van's voice. Connects in the background: a van works on without its broker."""
 
-    def __init__(self, config: BrokerConfig, force: str, status: Status, clock: Clock) -> None:
+    def __init__(
+        self, config: BrokerConfig, force: str, status: Status, clock: Clock, commands: Commands | None = None
+    ) -> None:
         """`status` is the first one; when we vanish, the broker publishes it as `offline`."""
+        self._commands = commands
+        self._listening = False
         self._clock = clock
         self._status = status
         self._force = force
@@ -66,10 +71,21 @@ class Bus:
         self._session.publish(self._topic(Channel.ERASURE), receipt, qos=1)
 
     def report(self, health: Health) -> None:
-        """Publish aggregates; of interest only now."""
+        """Publish aggregates; of interest only now. Takes the occasion to listen for commands, and to answer them."""
         self._notice_connection()
+        if self._commands is not None and self._session.connected:
+            with suppress(DeviceError):  # with the next report then
+                self._listen_and_answer(self._commands)
         with suppress(DeviceError):
             self._session.publish(self._topic(Channel.HEALTH), health.to_json(), qos=0)
+
+    def _listen_and_answer(self, commands: Commands) -> None:
+        if not self._listening:
+            self._session.subscribe(self._topic(Channel.COMMAND), lambda incoming: commands.receive(incoming.payload))
+            self._listening = True
+        while (answer := commands.next_answer()) is not None:
+            self._session.publish(self._topic(Channel.COMMAND_RESULT), answer.to_json(), qos=1)
+            commands.answered(answer)
 
     def close(self) -> None:
         """Leave in good order: the last status stays, no last will is sent."""

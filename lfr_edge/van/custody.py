@@ -25,7 +25,7 @@ from lfr_edge.van import deployment
 from lfr_edge.van.deployment import Deployment
 from lfr_edge.van.erasure import Holding, clear, erase
 from lfr_edge.van.keeper import Keeper
-from lfr_edge.van.lifecycle import Conditions, State, Terms
+from lfr_edge.van.lifecycle import Conditions, Record, State, Terms
 from lfr_edge.van.prekeys import LOW_STOCK, PrekeyStock
 
 _LOG = logging.getLogger(__name__)
@@ -48,6 +48,11 @@ class Custody:
         self.holding = Holding(config.state / "deployment", config.state / "receipts", stock_of(config))
         self.package = self.holding.package_folder / "package.lfrd"
         self._key = SigningKey.from_file(config.keys.alert)
+
+    @property
+    def record(self) -> Record:
+        """What is on the disk."""
+        return self._keeper.record
 
     def take(self, untrusted: BinaryIO, by: str) -> Terms:
         """Load a package: it is copied, checked, and the van is armed. Any refusal leaves nothing of it."""

@@ -80,7 +80,8 @@ class Daemon:
             self._recognition = Recognition(recogniser, self._mailbox, clock, self._deliver)
             self._outbox, session = open_outbox(config.state)
             if_refused.callback(self._outbox.close)
-            self._bus = Bus(config.broker, config.force, self._first_status(session, config_sha256, engine_set), clock)
+            status = self._first_status(session, config_sha256, engine_set)
+            self._bus = Bus(config.broker, config.force, status, clock, self._authority.commands)
             self._sender = Sender(self._outbox, self._bus, clock)
             if_refused.pop_all()
 

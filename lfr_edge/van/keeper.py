@@ -69,6 +69,19 @@ class Keeper:
             self._blind = decision.blind
             return decision
 
+    def end(self, order: str, request: Request) -> bool:
+        """End this very order, loaded or not: it is never live again. False if there was nothing to end."""
+        with self._mutex:
+            record = self._record
+            loaded = record.state in {State.ARMED, State.LIVE} and record.terms is not None
+            if loaded and record.terms is not None and record.terms.order == order:
+                self.decide(request)
+                return True
+            forbidden = lifecycle.forbid(record, order)
+            if forbidden != record:
+                self._write(forbidden)
+            return False
+
     def load(self, terms: Terms) -> None:
         """Take an order. PolicyError if the van may not."""
         with self._mutex:

@@ -9,7 +9,7 @@ carried out when its record is safe, so that a power cut at any point leaves a r
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Literal
 
@@ -248,6 +248,14 @@ def load(record: Record, time: Time, terms: Terms) -> Record:
             fix="check the clock, or have a new order signed",
         )
     return Record(state=State.ARMED, anchor=time.anchor, terms=terms, ended=_remembered(record, time))
+
+
+def forbid(record: Record, order: str) -> Record:
+    """The record of a van that was told to end an order before it had it: it never takes it."""
+    if order in {ended.order for ended in record.ended}:
+        return record
+    for_ever = EndedOrder(order=order, not_after=datetime.max.replace(tzinfo=timezone.utc))
+    return _with(record, {"ended": (*record.ended, for_ever)})
 
 
 def restarted(record: Record) -> Record:

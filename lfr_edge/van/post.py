@@ -2,16 +2,16 @@
 
 import logging
 from importlib.metadata import version
-from pathlib import Path
 
 from lfr_edge.clock import Clock
 from lfr_edge.config import VanConfig
 from lfr_edge.errors import DeviceError, Reason
 from lfr_edge.messages.status import Health, Status
 from lfr_edge.van.bus import Bus
+from lfr_edge.van.commands import Commands
+from lfr_edge.van.custody import Custody
 from lfr_edge.van.daemon import open_outbox, purge
 from lfr_edge.van.erasure import note_sent, waiting
-from lfr_edge.van.lifecycle import Record
 from lfr_edge.van.sender import Sender
 from lfr_edge.van.stages import Stage
 
@@ -23,10 +23,13 @@ _JOIN_S = 10.0
 class Post:
     """Outbox, bus and sender of a blind van. A context manager."""
 
-    def __init__(self, config: VanConfig, config_sha256: str, receipts: Path, record: Record, clock: Clock) -> None:
+    def __init__(
+        self, config: VanConfig, config_sha256: str, custody: Custody, commands: Commands, clock: Clock
+    ) -> None:
+        record = custody.record
         self._van = config.van
         self._clock = clock
-        self._receipts = receipts
+        self._receipts = custody.holding.receipts
         self._outbox, session = open_outbox(config.state)
         status = Status(
             van=config.van,
@@ -38,7 +41,7 @@ class Post:
             config_sha256=config_sha256,
             software=version("lfr-edge"),
         )
-        self._bus = Bus(config.broker, config.force, status, clock)
+        self._bus = Bus(config.broker, config.force, status, clock, commands)
         self._sender = Sender(self._outbox, self._bus, clock)
         self._send = Stage("send", self._sender.run, lambda: None)
         self._said: tuple[str, Reason | None] | None = None

@@ -24,12 +24,14 @@ from lfr_edge.audit.log import AuditLog
 from lfr_edge.clock import Clock
 from lfr_edge.config import VanConfig
 from lfr_edge.crypto.notes import NoteSigner
-from lfr_edge.crypto.signing import SigningKey
+from lfr_edge.crypto.signing import SigningKey, VerifyKey
 from lfr_edge.errors import ConfigError, DeviceError, LfrEdgeError, Reason
 from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, load_engine_set
+from lfr_edge.messages.command import StopCommand
 from lfr_edge.messages.order import Order as DeploymentOrder
 from lfr_edge.van.authority import Ending
 from lfr_edge.van.clocks import Clocks
+from lfr_edge.van.commands import Commands
 from lfr_edge.van.control import ControlSocket, Order, Peer, Reply
 from lfr_edge.van.custody import SYSTEM, Custody, warn_of_low_stock
 from lfr_edge.van.daemon import Daemon
@@ -66,6 +68,8 @@ class Service:
         self._daemon: Daemon | None = None
         self._began = False
         self._engine_set = load_engine_set(config.engines.set, config.engines.manifests or DEFAULT_MANIFESTS)
+        commanders = [VerifyKey.from_file(path) for path in config.keys.trusted_commanders]
+        self.commands = Commands(config.force, config.van, commanders, self._carry_out, clock)
         _make_folder(config)
         signer = NoteSigner(log_origin(config.force, config.van), SigningKey.from_file(config.keys.alert))
         self._log = AuditLog.open(config.state / "audit.log", signer, clock)
@@ -118,9 +122,7 @@ class Service:
     def _wait(self) -> Next | None:
         """Be blind until the van may see (None), or there is something else to do."""
         verified = time.monotonic()
-        with Post(
-            self._config, self._config_sha256, self._custody.holding.receipts, self._keeper.record, self._clock
-        ) as post:
+        with Post(self._config, self._config_sha256, self._custody, self.commands, self._clock) as post:
             while not self.stop_asked:
                 decision = self._keeper.decide()
                 record = decision.record
@@ -266,20 +268,25 @@ class Service:
             self._daemon.look()
         blind = self._blind.wait(_BLIND_WITHIN_S)
         terms = self._keeper.record.terms
-        event = CommandReceived(
-            by=peer.actor,
-            why="asked for at the van",
-            command=command,
-            outcome="done",
-            order=terms.order if terms is not None else None,
-        )
-        self._log.append(event)
+        order = terms.order if terms is not None else None
+        self._note_command(command, peer.actor, "asked for at the van", order)
         if not blind:
             raise DeviceError(
                 Reason.SOURCE_UNREADABLE,
                 "the deployment has ended, but a camera does not close",
                 fix="unplug the cameras, then restart the daemon",
             )
+
+    def _carry_out(self, command: StopCommand) -> None:
+        """A signed command: the end is on the disk when this returns, and the van blind a moment later."""
+        do = "revoke" if command.revoke else "stop"
+        if self._keeper.end(command.order, _REQUESTS[do]) and self._daemon is not None:
+            self._daemon.look()
+        self._note_command(do, f"person:{command.by[:200]}", command.why, command.order)
+
+    def _note_command(self, command: str, by: str, why: str, order: str | None) -> None:
+        event = CommandReceived(by=by, why=why, command=command, outcome="done", order=order)
+        self._log.append(event)
 
     def _status(self) -> Reply:
         record, blind = self._keeper.record, self._keeper.blind

@@ -247,6 +247,32 @@ def test_a_restart_keeps_the_deployment_and_revoking_deletes_what_was_not_delive
     assert kinds.count("period-ended") == 2
 
 
+def test_the_control_room_ends_a_deployment_with_a_signed_command_and_gets_the_receipt(van: Van) -> None:
+    commander = SigningKey.generate()
+    commander.to_file(van.folder / "command.key")
+    commander.public.to_file(van.folder / "command.pub")
+    config = (van.folder / "van.toml").read_text("utf-8")
+    trusting = config.replace("[keys]", '[keys]\ntrusted_commanders = ["command.pub"]')
+    (van.folder / "van.toml").write_text(trusting, "utf-8")
+    with listening(van):
+        van.start()
+        van.wait(lambda: van.ask("status").state == "idle")
+        van.ask("load", van.scene.package)
+        van.wait(lambda: any(status.state == "live" for status in van.status))
+        files = van.broker.client_files(CONTROL_ROOM)
+        where = ["--broker", f"{van.broker.host}:{van.broker.port}", "--ca", files.ca, "--cert", files.cert]
+        what = ["--key", files.key, "--command-key", van.folder / "command.key", "--force", "demo", "--van", "van-1"]
+        who = ["--order", "demo-deployment", "--by", "Insp B. Example", "--why", "operation ended", "--revoke"]
+        told = subprocess.run(
+            [*CLI, "control-room", "stop", *where, *what, *who], capture_output=True, text=True, check=False
+        )
+        assert (told.returncode, told.stdout) == (0, "van-1: done\n"), told.stderr
+        van.wait(lambda: van.receipts)
+        assert van.receipts[0].cause == "revoke"
+        assert van.end() == 0
+    assert "command-received" in van.events()
+
+
 def alerts_waiting(van: Van) -> int:
     with closing(sqlite3.connect(van.state / "outbox.sqlite")) as database:
         return int(database.execute("SELECT count(*) FROM alert").fetchone()[0])

@@ -12,7 +12,7 @@ from lfr_edge.messages.topics import Channel, Topic, parse_topic, topic_filter
 IDS = st.from_regex(r"[a-z0-9-]{1,64}", fullmatch=True)
 
 
-@given(force=IDS, van=IDS, channel=st.sampled_from([Channel.ALERT, Channel.STATUS, Channel.HEALTH, Channel.ERASURE]))
+@given(force=IDS, van=IDS, channel=st.sampled_from(sorted(set(Channel) - {Channel.ACK}, key=str)))
 def test_a_topic_parses_to_what_it_was_built_from(force: str, van: str, channel: Channel) -> None:
     topic = Topic(force, van, channel)
     assert parse_topic(str(topic)) == topic

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lfr_edge import files
-from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.errors import ConfigError, PolicyError, Reason
 from lfr_edge.messages.examples import RECIPIENT
 from lfr_edge.van import keeper as keeping
 from lfr_edge.van.keeper import Keeper
@@ -126,6 +126,21 @@ def test_slow_steps_back_of_the_wall_clock_are_seen_between_two_writes(path: Pat
     keeper.decide()
     clocks.reading = Reading(START - timedelta(seconds=10), 129.0, "boot", synchronised=True)
     assert keeper.decide().blind is Reason.CLOCK_BEHIND
+
+
+def test_an_order_is_ended_by_its_name_loaded_or_not(path: Path, clocks: FakeClocks) -> None:
+    keeper = live(path, clocks)
+    assert not keeper.end("another", Request.STOP)
+    assert keeper.record.state is State.LIVE
+    assert keeper.end("order-1", Request.REVOKE)
+    assert (keeper.record.state, keeper.record.cause) == (State.ENDED, "revoke")
+    assert not keeper.end("order-1", Request.STOP), "again, and nothing happens"
+    keeper.erased()
+    again = Keeper(path, clocks)
+    for order in ("another", "order-1"):
+        with pytest.raises(PolicyError) as refused:
+            again.load(TERMS.model_copy(update={"order": order}))
+        assert refused.value.reason is Reason.ORDER_ENDED
 
 
 def test_a_damaged_record_stops_the_van(path: Path, clocks: FakeClocks) -> None:
