@@ -80,9 +80,10 @@ def _add_orders(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     merge = actions.add_parser("merge", parents=[package], help="bring signatures together that were made on copies")
     merge.add_argument("copies", type=Path, nargs="+", metavar="COPY", help="signed copies of it or of its order.json")
     verify = actions.add_parser("verify", parents=[package], help="who signed it, and is it whole?")
-    verify.add_argument(
-        "--signer", type=Path, action="append", required=True, metavar="PUBLIC", help="an order.pub; repeatable"
-    )
+    for action in (merge, verify):
+        action.add_argument(
+            "--signer", type=Path, action="append", required=True, metavar="PUBLIC", help="an order.pub; repeatable"
+        )
     verify.add_argument("--signatures", type=int, default=1, metavar="K", help="how many must have signed (1)")
     inspect = actions.add_parser("inspect", parents=[package], help="show all of a package that is not secret")
     inspect.add_argument("--json", action="store_true", help="the order as it was signed")

@@ -124,13 +124,21 @@ def _replace(path: Path, envelope: bytes, *, in_package: bool) -> None:
 
 
 def _merge(args: argparse.Namespace, read: _Read) -> int:
-    envelope = read.envelope
+    envelopes = [read.envelope]
     for path in args.copies:
         with _read(path) as copy:
-            envelope = merge_signatures(envelope, copy.envelope, Purpose.ORDER)
-    _replace(args.package, envelope, in_package=read.in_package)
-    print(f"{args.package}: {len(json.loads(envelope)['signatures'])} signature(s), none verified yet")
+            envelopes.append(copy.envelope)
+    merged = merge_signatures(envelopes, Purpose.ORDER, [VerifyKey.from_file(path) for path in args.signer])
+    kept, named = _key_ids(merged), set().union(*map(_key_ids, envelopes))
+    _replace(args.package, merged, in_package=read.in_package)
+    print(f"{args.package}: {len(kept)} valid signature(s)")
+    if named > kept:
+        print(f"  {len(named - kept)} left out: false, or of keys that were not given with --signer")
     return 0
+
+
+def _key_ids(envelope: bytes) -> set[str]:
+    return {signature["keyid"] for signature in json.loads(envelope)["signatures"]}
 
 
 def _verify(args: argparse.Namespace, read: _Read) -> int:

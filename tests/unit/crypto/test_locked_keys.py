@@ -1,5 +1,6 @@
 """Private keys locked with a passphrase, and orders signed by several people one after the other."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -68,9 +69,23 @@ def test_copies_that_were_signed_apart_are_merged_and_other_payloads_are_not() -
     one, other = SigningKey.generate(), SigningKey.generate()
     bare = sign(b"payload", Purpose.ORDER, [])
     copies = [add_signature(bare, Purpose.ORDER, key) for key in (one, other)]
-    merged = merge_signatures(*copies, Purpose.ORDER)
-    assert verify(merged, Purpose.ORDER, [one.public, other.public], threshold=2) == b"payload"
-    again = merge_signatures(merged, copies[0], Purpose.ORDER)
+    trusted = [one.public, other.public]
+    merged = merge_signatures([bare, *copies], Purpose.ORDER, trusted)
+    assert verify(merged, Purpose.ORDER, trusted, threshold=2) == b"payload"
+    again = merge_signatures([merged, copies[0]], Purpose.ORDER, trusted)
     assert len(again) == len(merged), "nobody signs twice"
     with pytest.raises(UntrustedInputError, match="not signatures of the same order"):
-        merge_signatures(merged, sign(b"another", Purpose.ORDER, [one]), Purpose.ORDER)
+        merge_signatures([merged, sign(b"another", Purpose.ORDER, [one])], Purpose.ORDER, trusted)
+    with pytest.raises(UntrustedInputError, match="no trusted key signed"):
+        merge_signatures(copies, Purpose.ORDER, [SigningKey.generate().public])
+
+
+@pytest.mark.parametrize("planted_first", [True, False])
+def test_a_false_signature_does_not_take_the_place_of_the_genuine_one(*, planted_first: bool) -> None:
+    one, other = SigningKey.generate(), SigningKey.generate()
+    outside = json.loads(sign(b"payload", Purpose.ORDER, [one, other]))
+    outside["signatures"][1]["sig"] = outside["signatures"][0]["sig"]
+    copies = [json.dumps(outside).encode(), sign(b"payload", Purpose.ORDER, [other])]
+    trusted = [one.public, other.public]
+    merged = merge_signatures(copies if planted_first else copies[::-1], Purpose.ORDER, trusted)
+    assert verify(merged, Purpose.ORDER, trusted, threshold=2) == b"payload"

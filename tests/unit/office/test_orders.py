@@ -66,7 +66,9 @@ def test_an_order_alone_can_be_signed_too(clerk: Clerk) -> None:
     assert clerk("verify", order, "--signer", officer / "order.pub") == 0
 
 
-def test_copies_of_the_order_that_were_signed_apart_come_together_in_the_package(clerk: Clerk) -> None:
+def test_copies_of_the_order_that_were_signed_apart_come_together_in_the_package(
+    clerk: Clerk, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert clerk.enrol() == 0
     assert clerk.seal() == 0
     officers = [clerk.officer("one"), clerk.officer("other")]
@@ -77,7 +79,12 @@ def test_copies_of_the_order_that_were_signed_apart_come_together_in_the_package
             copies[-1].write_bytes(package.order)
         assert clerk("sign", copies[-1], "--key", officer / "order.key", "--yes") == 0
     trusted = [text for officer in officers for text in ("--signer", officer / "order.pub")]
-    assert clerk("merge", clerk.folder / "x.lfrd", *copies) == 0
+    planted = json.loads(copies[1].read_bytes())
+    planted["signatures"][0]["sig"] = "AAAA"
+    copies.insert(0, clerk.folder / "planted.json")
+    copies[0].write_text(json.dumps(planted), "utf-8")
+    assert clerk("merge", clerk.folder / "x.lfrd", *copies, *trusted) == 0
+    assert "2 valid signature(s)" in capsys.readouterr().out
     assert clerk("verify", clerk.folder / "x.lfrd", *trusted, "--signatures", 2) == 0
 
 
