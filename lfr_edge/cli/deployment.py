@@ -1,18 +1,26 @@
 """`lfr-edge deployment`: load, watch and end a deployment on this van, and make prekeys. Asks the running daemon."""
 
 import argparse
+import getpass
+import json
 from pathlib import Path
 
+from lfr_edge.clock import SystemClock
 from lfr_edge.config import VanConfig, load_config
+from lfr_edge.crypto import key_files
 from lfr_edge.crypto.key_files import PUBLIC
+from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.files import new_file
+from lfr_edge.messages.clock import ClockStatement, sign_statement
 from lfr_edge.van.control import Order, Reply, ask
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="prekeys|load|status|stop")
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="prekeys|load|status|stop|clock-recover|clock-sign"
+    )
     prekeys = actions.add_parser("prekeys", help="make one-time keys for the watchlist office")
     prekeys.add_argument("--count", type=int, default=20, help="how many (default: %(default)s)")
     prekeys.add_argument("--out", type=Path, required=True, metavar="FILE", help="signed public halves, for the office")
@@ -21,13 +29,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     status = actions.add_parser("status", help="what the van does, and why it is blind")
     stop = actions.add_parser("stop", help="end the deployment: blind at once, list and key erased")
     stop.add_argument("--revoke", action="store_true", help="delete undelivered alerts too")
-    for action in (prekeys, load, status, stop):
+    recover = actions.add_parser("clock-recover", help="after a clock that ran ahead: ask for a challenge, then answer")
+    recover.add_argument("--statement", type=Path, metavar="FILE", help="the signed answer; without it, the question")
+    _add_signing(actions.add_parser("clock-sign", help="officers: state the time to a van, with the keys of orders"))
+    for action in (prekeys, load, status, stop, recover):
         action.add_argument("--config", type=Path, default=Path("/etc/lfr-edge/van.toml"), help="default: %(default)s")
 
 
 def run(options: argparse.Namespace) -> int:
     """Ask, and say what the van answered."""
+    if options.action == "clock-sign":
+        return _sign_clock(options)
     config, _ = load_config(options.config)
+    if options.action == "clock-recover":
+        return _recover_clock(config, options.statement)
     if options.action == "prekeys":
         return _prekeys(config, options.count, options.out)
     if options.action == "load":
@@ -47,6 +62,39 @@ def _prekeys(config: VanConfig, count: int, out: Path) -> int:
     with new_file(out, mode=PUBLIC) as file:
         file.write(reply.content.encode("ascii"))
     print(f"{out}: {count} prekeys, for the watchlist office; {reply.prekeys} in stock")
+    return 0
+
+
+def _add_signing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--key", type=Path, action="append", required=True, metavar="FILE", help="repeatable")
+    for name in ("force", "van", "challenge", "by", "why"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE")
+
+
+def _sign_clock(options: argparse.Namespace) -> int:
+    """This machine's time is what is signed: the officer is shown it."""
+    now = SystemClock().utc()
+    fields = {name: getattr(options, name) for name in ("force", "van", "challenge", "by", "why")}
+    statement = ClockStatement.from_untrusted(json.dumps({**fields, "at": now.isoformat()}).encode())
+    keys = [SigningKey.from_file(path, _ask_passphrase) for path in options.key]
+    with new_file(options.out, mode=PUBLIC) as file:
+        file.write(sign_statement(statement, keys))
+    print(f"{options.out}: it is {now:%Y-%m-%d %H:%M:%S} UTC, says {options.by} to {options.van}")
+    return 0
+
+
+def _ask_passphrase(path: Path) -> str:
+    return getpass.getpass(f"passphrase of {path}: ")
+
+
+def _recover_clock(config: VanConfig, statement: Path | None) -> int:
+    if statement is None:
+        reply = ask(config.control, Order(do="clock-challenge"))
+        print(f"challenge {reply.content}: have a statement signed within the hour (lfr-edge deployment clock-sign)")
+        return 0
+    content = key_files.read(statement).decode("ascii", errors="replace")
+    _show(ask(config.control, Order(do="clock-recover", content=content)))
     return 0
 
 

@@ -39,6 +39,7 @@ class Purpose(Enum):
     ALERT = "application/vnd.lfr-edge.alert+json"
     PREKEY = "application/vnd.lfr-edge.prekeys+json"
     COMMAND = "application/vnd.lfr-edge.command+json"
+    CLOCK = "application/vnd.lfr-edge.clock+json"
     ERASURE = "application/vnd.lfr-edge.erasure+json"
 
 

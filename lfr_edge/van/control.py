@@ -36,9 +36,11 @@ _PEER = struct.Struct("3i")
 class Order(Message):
     """What somebody asks."""
 
-    do: Literal["status", "load", "stop", "revoke", "prekeys"]
+    do: Literal["status", "load", "stop", "revoke", "prekeys", "clock-challenge", "clock-recover"]
     count: Annotated[int, Field(ge=1, le=1000)] = 1
     """How many prekeys."""
+    content: str = ""
+    """A statement of the time."""
 
 
 class Reply(Message):

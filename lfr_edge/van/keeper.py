@@ -3,15 +3,19 @@
 Whoever asks is answered when the record is safe; what it allows is `lifecycle`'s business.
 """
 
+import secrets
 import threading
+from datetime import datetime
 from pathlib import Path
 
-from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
+from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputError
 from lfr_edge.files import new_file
 from lfr_edge.van import lifecycle
 from lfr_edge.van.clocks import Clocks
 from lfr_edge.van.lifecycle import Conditions, Decision, Record, Request, State, Terms
-from lfr_edge.van.trusted_time import TOLERANCE, believe
+from lfr_edge.van.trusted_time import TOLERANCE, Reading, believe, recovered
+
+_CHALLENGE_S = 3600.0
 
 NOT_CHECKED = Conditions(signatures=1, required=1, fault=Reason.NO_ORDER)
 """Of a deployment that this process has not verified yet: it neither sees nor ends."""
@@ -26,6 +30,7 @@ class Keeper:
         self._mutex = threading.RLock()
         self._conditions = NOT_CHECKED
         self._waived = False
+        self._asked: tuple[str, Reading] | None = None
         stored = _read(path)
         time = believe(stored.anchor if stored else None, clocks.read())
         self.was_live = stored is not None and stored.state is State.LIVE
@@ -87,6 +92,28 @@ class Keeper:
         with self._mutex:
             time = believe(self._record.anchor, self._clocks.read())
             self._write(lifecycle.load(self._record, time, terms))
+
+    def challenge(self) -> str:
+        """A new question for a statement of the time; the one before is void."""
+        with self._mutex:
+            self._asked = secrets.token_hex(16), self._clocks.read()
+            return self._asked[0]
+
+    def recover_clock(self, challenge: str, at: datetime) -> tuple[datetime, datetime]:
+        """Believe a statement that answers the last challenge, once. The mark before and after; PolicyError."""
+        with self._mutex:
+            asked, self._asked = self._asked, None
+            now = self._clocks.read()
+            fresh = asked is not None and now.boot_s - asked[1].boot_s <= _CHALLENGE_S
+            if asked is None or not fresh or not secrets.compare_digest(asked[0], challenge):
+                raise PolicyError(
+                    Reason.EXPIRED,
+                    "this statement answers no question that the van asked within the last hour",
+                    fix="ask for a new challenge: lfr-edge deployment clock-recover",
+                )
+            before, anchor = self._record.anchor.mark, recovered(at, asked[1], now)
+            self._write(lifecycle.with_anchor(self._record, anchor))
+            return before, anchor.mark
 
     def require_free(self) -> None:
         """PolicyError while another deployment is loaded, or not erased yet."""

@@ -263,6 +263,11 @@ def restarted(record: Record) -> Record:
     return _with(record, {"state": State.ARMED}) if record.state is State.LIVE else record
 
 
+def with_anchor(record: Record, anchor: Anchor) -> Record:
+    """The record of a van whose idea of time was put right by a signed statement. What has ended stays ended."""
+    return _with(record, {"anchor": anchor})
+
+
 def erased(record: Record) -> Record:
     """The record when nothing of the deployment is left."""
     return _with(record, {"erased": True})

@@ -9,6 +9,7 @@ place: nothing of the libraries' memory outlives a period (decision 0005). Reque
 threads, whatever the main thread is doing.
 """
 
+import hashlib
 import logging
 import os
 import threading
@@ -19,14 +20,23 @@ from importlib.metadata import version
 from typing import Literal
 
 from lfr_edge.audit.checkpoint import log_origin
-from lfr_edge.audit.events import AlertsErased, CommandReceived, PeriodBegan, PeriodEnded, Started, Stopped
+from lfr_edge.audit.events import (
+    AlertsErased,
+    ClockRecovered,
+    CommandReceived,
+    PeriodBegan,
+    PeriodEnded,
+    Started,
+    Stopped,
+)
 from lfr_edge.audit.log import AuditLog
 from lfr_edge.clock import Clock
 from lfr_edge.config import VanConfig
 from lfr_edge.crypto.notes import NoteSigner
 from lfr_edge.crypto.signing import SigningKey, VerifyKey
-from lfr_edge.errors import ConfigError, DeviceError, LfrEdgeError, Reason
+from lfr_edge.errors import ConfigError, DeviceError, LfrEdgeError, PolicyError, Reason
 from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, load_engine_set
+from lfr_edge.messages.clock import open_statement
 from lfr_edge.messages.command import StopCommand
 from lfr_edge.messages.order import Order as DeploymentOrder
 from lfr_edge.van.authority import Ending
@@ -257,6 +267,10 @@ class Service:
         elif order.do == "prekeys":
             made = self._custody.make_prekeys(order.count, peer.actor)
             return self._status().model_copy(update={"content": made.decode("ascii")})
+        elif order.do == "clock-challenge":
+            return self._status().model_copy(update={"content": self._keeper.challenge()})
+        elif order.do == "clock-recover":
+            self._recover_clock(order.content.encode())
         elif order.do in _REQUESTS:
             self._end(order.do, peer)
         return self._status()
@@ -276,6 +290,23 @@ class Service:
                 "the deployment has ended, but a camera does not close",
                 fix="unplug the cameras, then restart the daemon",
             )
+
+    def _recover_clock(self, untrusted: bytes) -> None:
+        """The mark as signers of orders state it. A list that ended meanwhile stays ended."""
+        keys = self._config.keys
+        trusted = [VerifyKey.from_file(path) for path in keys.trusted_order_signers]
+        statement = open_statement(untrusted, trusted, threshold=keys.order_signatures)
+        if (statement.force, statement.van) != (self._config.force, self._config.van):
+            raise PolicyError(Reason.WRONG_VAN, "this statement is for another van", fix="have one signed for this van")
+        before, after = self._keeper.recover_clock(statement.challenge, statement.at)
+        event = ClockRecovered(
+            by=f"person:{statement.by[:200]}",
+            why=statement.why,
+            statement_sha256=hashlib.sha256(untrusted).hexdigest(),
+            before=before,
+            after=after,
+        )
+        self._log.append(event)
 
     def _carry_out(self, command: StopCommand) -> None:
         """A signed command: the end is on the disk when this returns, and the van blind a moment later."""

@@ -51,6 +51,17 @@ class Time:
     anchor: Anchor
 
 
+def recovered(at: datetime, asked: Reading, now: Reading) -> Anchor:
+    """The anchor after a statement of the time, which was signed between two readings of one boot.
+
+    The latest time that it can be now: what was asked for first, and signed at once, is as old as the question.
+    """
+    if asked.boot_id != now.boot_id:
+        raise RuntimeError("a statement does not outlive a boot")
+    mark = at + timedelta(seconds=now.boot_s - asked.boot_s)
+    return Anchor(mark=mark, boot_id=now.boot_id, boot_s=now.boot_s, synchronised=True)
+
+
 def believe(anchor: Anchor | None, reading: Reading, *, waive_synchronisation: bool = False) -> Time:
     """Judge the clocks; with no anchor, this is the first time the van ever starts."""
     if anchor is None:

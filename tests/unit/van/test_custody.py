@@ -77,7 +77,7 @@ def refusal(van: Kit) -> Reason:
         ({"engine_sets": ("0" * 64,)}, Reason.ENGINE_SET_NOT_ALLOWED),
         ({"watchlist_sha256": "0" * 64}, Reason.DIGEST_MISMATCH),
         ({"pictures_sha256": "0" * 64}, Reason.DIGEST_MISMATCH),
-        ({"list_size": 1_000_000}, Reason.BUDGET_EXCEEDED),
+        ({"budget": 1e-12}, Reason.BUDGET_EXCEEDED),
         ({"key_protection": "tpm2"}, Reason.KEY_PROTECTION_TOO_WEAK),
         ({"key_protection": "host-key"}, Reason.KEY_PROTECTION_TOO_WEAK),
         ({"unlock": "required"}, Reason.UNLOCK_REQUIRED),

@@ -50,7 +50,9 @@ def sealed_list(entry_id: str, identity: SealIdentity, engine_set: EngineSet) ->
 def test_a_list_exchanged_after_the_check_is_refused_and_wiped(tmp_path: Path) -> None:
     engine_set, identity, arena = load_engine_set("yunet-mobilefacenet"), SealIdentity.generate(), Arena(1 << 16)
     signed = sealed_list("signed", identity, engine_set)
-    order = ORDER.model_copy(update={"watchlist_sha256": hashlib.sha256(signed).hexdigest(), "list_size": 1})
+    order = ORDER.model_copy(
+        update={"watchlist_sha256": hashlib.sha256(signed).hexdigest(), "list_size": 1, "template_count": 1}
+    )
     assignment = order.vans[0].model_copy(update={"recipient": identity.recipient})
     path = tmp_path / "watchlist.age"
     path.write_bytes(signed)
@@ -73,7 +75,7 @@ def test_a_list_of_another_length_than_was_budgeted_is_refused_and_wiped(tmp_pat
     path = tmp_path / "watchlist.age"
     path.write_bytes(sealed_list("one", identity, engine_set))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    order = ORDER.model_copy(update={"watchlist_sha256": digest, "list_size": 2})
+    order = ORDER.model_copy(update={"watchlist_sha256": digest, "list_size": 2, "template_count": 1})
     assignment = order.vans[0].model_copy(update={"recipient": identity.recipient})
     with path.open("rb") as file, pytest.raises(PolicyError) as refused:
         Deployment(order, OnePackage(file), assignment).unseal(identity, engine_set, arena)  # type: ignore[arg-type]

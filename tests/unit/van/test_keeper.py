@@ -143,6 +143,47 @@ def test_an_order_is_ended_by_its_name_loaded_or_not(path: Path, clocks: FakeClo
         assert refused.value.reason is Reason.ORDER_ENDED
 
 
+def test_a_clock_that_ran_ahead_is_recovered_by_an_answer_to_the_last_question_once(
+    path: Path, clocks: FakeClocks
+) -> None:
+    clocks.reading = Reading(START + timedelta(days=365), 5.0, "boot", synchronised=True)
+    keeper = Keeper(path, clocks)
+    keeper.decide()
+    clocks.reading = Reading(START, 10.0, "boot", synchronised=True)
+    old = keeper.challenge()
+    question = keeper.challenge()
+    for wrong in (old, "0" * 32):
+        with pytest.raises(PolicyError):
+            keeper.recover_clock(wrong, START)
+        question = keeper.challenge()
+    clocks.advance(60)
+    _, after = keeper.recover_clock(question, START)
+    assert after == START + timedelta(seconds=60)
+    keeper.load(TERMS)
+    keeper.meet(MET, waive_synchronisation=False)
+    assert keeper.decide().actions == (Action.SEE,)
+    with pytest.raises(PolicyError):
+        keeper.recover_clock(question, START)
+
+
+def test_an_answer_that_comes_after_an_hour_is_refused(path: Path, clocks: FakeClocks) -> None:
+    keeper = Keeper(path, clocks)
+    question = keeper.challenge()
+    clocks.advance(3601)
+    with pytest.raises(PolicyError):
+        keeper.recover_clock(question, START)
+
+
+def test_a_recovered_clock_brings_back_nothing_that_has_ended(path: Path, clocks: FakeClocks) -> None:
+    keeper = live(path, clocks)
+    keeper.decide(Request.STOP)
+    keeper.erased()
+    keeper.recover_clock(keeper.challenge(), START - timedelta(hours=1))
+    with pytest.raises(PolicyError) as refused:
+        keeper.load(TERMS)
+    assert refused.value.reason is Reason.ORDER_ENDED
+
+
 def test_a_damaged_record_stops_the_van(path: Path, clocks: FakeClocks) -> None:
     path.write_bytes(b'{"version":1,')
     with pytest.raises(ConfigError) as refused:

@@ -14,7 +14,9 @@ from support.custody import Kit, kit
 from lfr_edge.audit.events import Event
 from lfr_edge.audit.reader import unverified_entries
 from lfr_edge.clock import ManualClock
-from lfr_edge.errors import ConfigError, DeviceError, Reason
+from lfr_edge.crypto.signing import Purpose, sign
+from lfr_edge.errors import ConfigError, DeviceError, PolicyError, Reason
+from lfr_edge.messages.clock import ClockStatement, sign_statement
 from lfr_edge.messages.examples import ORDER
 from lfr_edge.van import keeper as keeping
 from lfr_edge.van import service as serving
@@ -239,6 +241,24 @@ def test_an_order_that_is_not_the_verified_one_opens_no_camera(running: Running)
     running.load()
     assert running.end() is Next.AGAIN
     assert fake().opened == 0
+
+
+def test_a_clock_is_recovered_by_as_many_officers_as_sign_orders(running: Running) -> None:
+    live(running)
+    question = ask(running.control, Order(do="clock-challenge")).content
+    at = running.van.clocks.reading.wall
+    officers = running.van.officers
+    statement = ClockStatement(force="example", van="van-1", challenge=question, at=at, by="Supt A", why="it was wrong")
+    elsewhere = statement.model_copy(update={"van": "van-2"})
+    forged = [sign_statement(statement, officers[:1]), sign_statement(elsewhere, officers), b"nonsense"]
+    forged.append(sign(statement.to_json(), Purpose.ORDER, officers))
+    for untrusted in forged:
+        with pytest.raises(PolicyError):
+            ask(running.control, Order(do="clock-recover", content=untrusted.decode()))
+    assert running.events("clock-recovered") == []
+    ask(running.control, Order(do="clock-recover", content=sign_statement(statement, officers).decode()))
+    (recovered,) = running.events("clock-recovered")
+    assert recovered.by == "person:Supt A"
 
 
 def test_a_shutdown_keeps_the_deployment(running: Running) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from lfr_edge.errors import Reason
 from lfr_edge.van.clocks import SystemClocks
-from lfr_edge.van.trusted_time import TOLERANCE, Anchor, Reading, believe
+from lfr_edge.van.trusted_time import TOLERANCE, Anchor, Reading, believe, recovered
 
 NOON = datetime(2026, 6, 20, 12, tzinfo=timezone.utc)
 YEAR = timedelta(days=365)
@@ -64,6 +64,16 @@ def test_nonsense_at_the_first_start_is_not_remembered(wall: datetime) -> None:
     time = believe(None, reading(wall, 10, synchronised=False))
     assert time.doubt is not None
     assert believe(time.anchor, reading(NOON, 20)).doubt is None
+
+
+def test_after_a_statement_of_the_time_the_clock_must_agree_with_it() -> None:
+    poisoned = believe(ANCHOR, reading(NOON + YEAR, 12, "boot-2")).anchor
+    assert believe(poisoned, reading(NOON + HOUR, 20, "boot-2")).doubt is Reason.CLOCK_BEHIND
+    asked, now = reading(NOON + HOUR, 30, "boot-2"), reading(NOON + HOUR, 90, "boot-2")
+    anchor = recovered(NOON + HOUR, asked, now)
+    assert anchor.mark == NOON + HOUR + timedelta(seconds=60)
+    assert believe(anchor, reading(NOON + HOUR + timedelta(seconds=70), 100, "boot-2")).doubt is None
+    assert believe(anchor, reading(NOON + YEAR, 100, "boot-2")).doubt is Reason.CLOCK_AHEAD
 
 
 def test_the_machines_clocks_can_be_read() -> None:
