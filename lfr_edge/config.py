@@ -135,7 +135,7 @@ def load_config(path: Path) -> tuple[VanConfig, str]:
         raise ConfigError(
             Reason.FILE_MISSING, f"{path}: {error.strerror}", fix="give the van's configuration with --config"
         ) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and TOMLDecodeError too
         raise ConfigError(Reason.FILE_MALFORMED, f"{path} is not TOML: {error}", fix="mend that line") from None
     try:
         # As JSON, because TOML has neither paths nor tuples and strict mode would refuse its strings and lists.
@@ -147,5 +147,9 @@ def load_config(path: Path) -> tuple[VanConfig, str]:
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(
             Reason.VALUE_INVALID, f"{path}: {key}: {first['msg']}", fix="docs/configuration.md explains every key"
+        ) from None
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, tables a thousand deep
+        raise ConfigError(
+            Reason.VALUE_INVALID, f"{path}: {error}", fix="docs/configuration.md explains every key"
         ) from None
     return config, hashlib.sha256(raw).hexdigest()

@@ -4,6 +4,7 @@ Strict and closed: a field too many is refused like one too few, so that two rea
 """
 
 import base64
+import json
 import math
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, TypeVar
@@ -48,15 +49,37 @@ class Message(BaseModel):
     ) -> _Message:
         """The message, if it is one; else UntrustedInputError that names the fields but never their content."""
         try:
-            return cls.model_validate_json(untrusted_json)
+            message = cls.model_validate_json(untrusted_json)
         except ValidationError as error:
             faults = error.errors(include_input=False, include_context=False, include_url=False)
-        wrong = ", ".join(_describe(fault["loc"], fault["msg"], fault["type"]) for fault in faults[:3])
+            wrong = ", ".join(_describe(fault["loc"], fault["msg"], fault["type"]) for fault in faults[:3])
+        else:
+            if not has_repeated_names(untrusted_json.decode()):
+                return message
+            wrong = "a name is there twice"
         raise UntrustedInputError(
             Reason.MALFORMED,
             f"this is not a valid {cls.__name__.lower()}: {wrong}",
             fix="make it with a matching version of lfr-edge",
         )
+
+
+def has_repeated_names(valid_json: str) -> bool:
+    """Whether an object in it has two members of one name: which of them counts, readers would not agree on."""
+    try:
+        json.loads(valid_json, object_pairs_hook=_distinct_names)
+    except _RepeatedNameError:
+        return True
+    return False
+
+
+class _RepeatedNameError(ValueError):
+    """A name is there twice."""
+
+
+def _distinct_names(pairs: list[tuple[str, object]]) -> None:
+    if len(dict(pairs)) != len(pairs):
+        raise _RepeatedNameError
 
 
 def _describe(place: tuple[int | str, ...], message: str, kind: str) -> str:

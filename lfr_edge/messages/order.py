@@ -71,7 +71,7 @@ class Order(Message):
     engine_sets: Annotated[tuple[Digest, ...], Field(min_length=1), Distinct]
     recipients: Annotated[tuple[Recipient, ...], Field(min_length=1), Distinct]
     """Control rooms: alerts are sealed to all of them."""
-    alert_expiry_h: Annotated[float, Field(gt=0, le=24)] = 24
+    alert_expiry_h: Annotated[float, Field(ge=0.01, le=24)] = 24
     """How long after the decision an alert may be shown."""
     evidence_retention_d: Annotated[int, Field(ge=0, le=31)] = 31
     """How many days after `not_after` the control room keeps alerts; then the key that opens them is destroyed."""

@@ -44,7 +44,7 @@ def read_order(
     try:
         # Through JSON, because strict validation then takes an array for a tuple and still nothing else.
         return Order.model_validate_json(json.dumps(fields, default=_iso))
-    except (ValidationError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:  # ValidationError too, and a number of 5,000 digits
         raise _malformed(path, _complaints(error)) from error
 
 
@@ -63,7 +63,7 @@ def _read_toml(path: Path) -> dict[str, object]:
         raise ConfigError(
             Reason.FILE_MISSING, f"{path} cannot be read: {error.strerror}", fix="check the path"
         ) from error
-    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError too
         raise _malformed(path, str(error)) from error
     return fields
 
@@ -100,8 +100,8 @@ def _iso(value: object) -> str:
     raise TypeError(f"{value!r} has no place in an order")
 
 
-def _complaints(error: ValidationError | TypeError) -> str:
-    if isinstance(error, TypeError):
+def _complaints(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
         return str(error)
     faults = error.errors(include_url=False, include_input=False, include_context=False)
     return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'the order'}: {fault['msg'].lower()}" for fault in faults)

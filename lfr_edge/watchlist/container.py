@@ -8,19 +8,21 @@ Layout: 8 bytes little-endian header length, JSON header, `templates` (N, D) flo
 int32, in whichever order the header says, without gaps. Templates of one entry lie together, entries in their order.
 """
 
-from collections.abc import Callable
+import json
+import re
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Annotated, Any, BinaryIO, Final, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt, TypeAdapter, ValidationError
+from pydantic import Field, PositiveInt, TypeAdapter
 
 from lfr_edge.biometrics.arena import Arena, Lease
 from lfr_edge.biometrics.retention import TEMPLATES
 from lfr_edge.crypto.sealed import SealIdentity, open_stream
 from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputError
-from lfr_edge.messages.fields import Message
+from lfr_edge.messages.fields import Message, has_repeated_names
 from lfr_edge.watchlist.crowding import lowering
 from lfr_edge.watchlist.entries import Entry
 from lfr_edge.watchlist.references import Watchlist
@@ -33,6 +35,13 @@ _MAX_HEADER_BYTES = 64 << 20  # 100,000 entries at about 600 bytes
 _PIECE_BYTES = 8192
 _LENGTH_TOLERANCE = 1e-3  # float32 rows of 512 values, normalised, stay within 1e-6
 _ENTRIES = TypeAdapter(tuple[Entry, ...])
+# What a parser makes of hostile JSON is far larger than the JSON: 3 MB of `{},{},` as entries took 2.6 GiB of errors.
+# So the header is parsed only if little of it is outside strings, and the entries one by one, to the first bad one.
+_MAX_STRUCTURE_CHARS = 4096
+_MAX_ENTRY_CHARS = 32 << 10  # five texts of 500 characters, each escaped as twelve, and the rest
+_DECODER = json.JSONDecoder(object_pairs_hook=len)  # says where an entry ends, and keeps nothing of it
+_BEFORE_ENTRY = re.compile(r"[ \t\n\r]*([\[,])[ \t\n\r]*")
+_AFTER_ENTRIES = re.compile(r"[ \t\n\r]*\][ \t\n\r]*")
 
 _Offsets = tuple[Annotated[int, Field(ge=0, le=1 << 40)], Annotated[int, Field(ge=0, le=1 << 40)]]
 
@@ -159,10 +168,7 @@ class ContainerReader:
         self._expect(memoryview(bytearray(length)), self._header_read)
 
     def _header_read(self) -> None:
-        try:
-            header = _Header.model_validate_json(bytes(self._target))
-        except ValidationError as refused:
-            raise _malformed("its header breaks the format") from refused
+        header = _header_of(bytes(self._target))
         count, dimension = header.templates.shape
         if header.metadata.contract != self._contract or dimension != self._dimension:
             raise PolicyError(
@@ -200,16 +206,48 @@ def _malformed(what: str) -> UntrustedInputError:
     return UntrustedInputError(Reason.MALFORMED, f"the watchlist is damaged: {what}", fix=_FIX)
 
 
-def _entries_of(untrusted_json: str) -> tuple[Entry, ...]:
+def _header_of(untrusted_json: bytes) -> _Header:
     try:
-        entries = _ENTRIES.validate_json(untrusted_json)
-    except ValidationError as refused:
-        raise _malformed("its entries break the format") from refused
+        text = untrusted_json.decode()
+        if _structure_chars(text) <= _MAX_STRUCTURE_CHARS:
+            header = _Header.model_validate_json(untrusted_json)
+            if not has_repeated_names(text):
+                return header
+    except (ValueError, RecursionError):
+        pass  # the decoder's error holds what it could not read: ours is raised outside the chain
+    raise _malformed("its header breaks the format")
+
+
+def _structure_chars(untrusted_json: str) -> int:
+    """How much of it is not inside strings, each counted as one; counts no further than it has to."""
+    at = count = 0
+    while count <= _MAX_STRUCTURE_CHARS and (start := untrusted_json.find('"', at)) >= 0:
+        _, end = _DECODER.raw_decode(untrusted_json, start)
+        count, at = count + start - at + 1, end
+    return count + len(untrusted_json) - at
+
+
+def _entries_of(untrusted_json: str) -> tuple[Entry, ...]:
+    entries: list[Entry] = []
+    at = 0
+    try:
+        while (before := _BEFORE_ENTRY.match(untrusted_json, at)) and before[1] == ("," if entries else "["):
+            piece = untrusted_json[before.end() : before.end() + _MAX_ENTRY_CHARS]
+            _, length = _DECODER.raw_decode(piece)
+            entries.append(Entry.from_untrusted(piece[:length].encode()))
+            at = before.end() + length
+        whole = _AFTER_ENTRIES.fullmatch(untrusted_json, at) is not None
+    except UntrustedInputError as refused:
+        raise _malformed(f"of entry {len(entries)}: {refused.message}") from None
+    except (ValueError, RecursionError):
+        whole = False  # as in `_header_of`
+    if not whole:
+        raise _malformed("its entries break the format")
     _check_ids(entries)
-    return entries
+    return tuple(entries)
 
 
-def _check_ids(entries: tuple[Entry, ...]) -> None:
+def _check_ids(entries: Sequence[Entry]) -> None:
     if len({entry.id for entry in entries}) != len(entries):
         raise _malformed("two entries have one id")
 

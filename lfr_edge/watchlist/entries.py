@@ -7,9 +7,12 @@ An entry is known by an opaque id; who that is stands in the force's own system.
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from lfr_edge.messages.fields import EntryId, Message, Text
+
+LARGEST_SEALED_PICTURE_BYTES = (1 << 20) + 16
+"""A JPEG as large as an alert can carry, and its tag: opening one takes no more memory."""
 
 
 class Particulars(Message):
@@ -41,8 +44,8 @@ class Particulars(Message):
 class PictureMember(Message):
     """Where one reference picture lies in `pictures.bin`, and the key that opens it alone."""
 
-    offset: NonNegativeInt
-    length: PositiveInt
+    offset: Annotated[int, Field(ge=0, le=8 << 30)]
+    length: Annotated[int, Field(ge=1, le=LARGEST_SEALED_PICTURE_BYTES)]
     key: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Field(repr=False)]
 
 

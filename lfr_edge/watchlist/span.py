@@ -31,7 +31,8 @@ class Span(io.RawIOBase):
     def read_at(self, position: int, size: int) -> bytes:
         """Up to `size` bytes from `position`, wherever `read` stands."""
         within = max(0, min(size, self._length - position))
-        return os.pread(self._file.fileno(), within, self._offset + position)
+        # A position far behind the end would be too large a number for the system call.
+        return os.pread(self._file.fileno(), within, self._offset + position) if within else b""
 
 
 class HashedSpan(Span):
