@@ -1,17 +1,14 @@
 """`lfr-edge engines`: get, list and check the models of engine sets."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.errors import ConfigError, DeviceError, Reason
 from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, EngineSet, Variant, engine_set_names, load_engine_set
 from lfr_edge.inference.parity import FLOAT32_BOUND, worst_cosine
-from lfr_edge.inference.port import InferenceEngine
 from lfr_edge.inference.store import DEFAULT_STORE, EngineStore
-from lfr_edge.pipeline.agreement import LEAST_COSINE, MOST_LANDMARK_SHIFT, agreement, golden_picture
-from lfr_edge.pipeline.extract import Extractor
+from lfr_edge.pipeline.agreement import LEAST_COSINE, MOST_LANDMARK_SHIFT, require_agreement
 
 _ARENA_BYTES = 64 << 20  # a golden picture, and what a detector and an embedder write for it
 
@@ -80,24 +77,24 @@ def _list(manifests: Path, store: EngineStore) -> None:
 
 
 def _verify(name: str, manifests: Path, store: EngineStore) -> None:
-    from lfr_edge.adapters.openvino_engine import open_detector, open_embedder  # noqa: PLC0415 - `fetch` needs no backend
-
     engine_set = load_engine_set(name, manifests)
     store.verify(engine_set)
     for onnx in engine_set.onnx_files:
         print(f"{onnx.file}: sha256 {onnx.sha256}")
+    if engine_set.variant is None:
+        _require_parity(engine_set, store)
+    else:
+        _require_agreement(engine_set, engine_set.variant, store)
+
+
+def _require_parity(engine_set: EngineSet, store: EngineStore) -> None:
+    from lfr_edge.adapters.openvino_engine import open_detector, open_embedder  # noqa: PLC0415 - `fetch` needs no backend
+
     detector = open_detector(engine_set, store)
     embedders = [open_embedder(embedder, store) for embedder in engine_set.embedders]
-    if engine_set.variant is None:
-        _require_parity(engine_set, detector, embedders)
-    else:
-        _require_agreement(engine_set, engine_set.variant, manifests, detector, embedders)
+    cosine = worst_cosine(engine_set, detector, embedders)
     for engine in (detector, *embedders):
         engine.close()
-
-
-def _require_parity(engine_set: EngineSet, detector: InferenceEngine, embedders: Sequence[InferenceEngine]) -> None:
-    cosine = worst_cosine(engine_set, detector, embedders)
     if cosine < FLOAT32_BOUND:
         raise DeviceError(
             Reason.ENGINE_FAILED,
@@ -107,24 +104,14 @@ def _require_parity(engine_set: EngineSet, detector: InferenceEngine, embedders:
     print(f"golden pictures: worst cosine {cosine:.7f}, at least {FLOAT32_BOUND} required")
 
 
-def _require_agreement(
-    engine_set: EngineSet,
-    variant: Variant,
-    manifests: Path,
-    detector: InferenceEngine,
-    embedders: Sequence[InferenceEngine],
-) -> None:
-    extractor = Extractor(engine_set, detector, embedders, Arena(_ARENA_BYTES))
-    found = agreement(extractor, variant.golden, golden_picture(variant, manifests))
+def _require_agreement(engine_set: EngineSet, variant: Variant, store: EngineStore) -> None:
+    from lfr_edge.adapters.engines import agreement_here  # noqa: PLC0415 - `fetch` needs no backend
+
+    found = agreement_here(engine_set, variant, store, Arena(_ARENA_BYTES))
     print(f"golden faces: {len(variant.golden.faces)}, {found.missed} missed, {found.extra} too many")
     print(
         f"  landmarks at worst {found.landmark_shift:.4f} of the distance between the eyes away,"
         f" at most {MOST_LANDMARK_SHIFT} allowed"
     )
     print(f"  worst cosine {found.cosine:.4f}, at least {LEAST_COSINE} required")
-    if not found.is_enough:
-        raise DeviceError(
-            Reason.ENGINE_FAILED,
-            f"on this machine {engine_set.name} does not see what {variant.of} sees",
-            fix=f"use {variant.of}; INT8 needs a processor with VNNI",
-        )
+    require_agreement(engine_set, variant, found)

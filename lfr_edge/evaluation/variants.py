@@ -42,7 +42,8 @@ class Variant:
 
 def _without_mirror(engine_set: EngineSet) -> EngineSet:
     plain = tuple(embedder.model_copy(update={"mirrored": False}) for embedder in engine_set.embedders)
-    return engine_set.model_copy(update={"embedders": plain})
+    # Under another contract, it is a variant of nothing.
+    return engine_set.model_copy(update={"embedders": plain, "variant": None})
 
 
 class _AlwaysDue(Track):

@@ -190,6 +190,7 @@ class Variant(_Strict):
 
     of: SetName
     golden: GoldenFaces
+    picture: Annotated[Path, Field(exclude=True)]  # the golden one: where it is belongs to no digest, its hash does
 
 
 class EngineSet(_Strict):
@@ -318,7 +319,8 @@ def _variant(manifest: _VariantManifest, manifests: Path) -> EngineSet:
     specs = (base.detector, *base.embedders)
     detector, *embedders = (_less_precise(*each) for each in zip(specs, models, ranges, strict=True))
     text = (manifests / base.name / "faces.json").read_text("utf-8")
-    variant = Variant(of=base.name, golden=GoldenFaces.model_validate_json(text))
+    golden = GoldenFaces.model_validate_json(text)
+    variant = Variant(of=base.name, golden=golden, picture=manifests / base.name / PICTURE_FILE)
     update = {"name": manifest.name, "detector": detector, "embedders": tuple(embedders), "variant": variant}
     return base.model_copy(update=update)
 

@@ -33,11 +33,11 @@ def golden_batch(shape: BatchShape) -> NDArray[np.uint8]:
 def worst_cosine(engine_set: EngineSet, detector: InferenceEngine, embedders: Sequence[InferenceEngine]) -> float:
     """The lowest cosine between golden and computed outputs: per detector output, per embedder and picture."""
     outputs = _run(detector, golden_batch(DETECTOR_SHAPE))
-    cosines = [_cosine(outputs[name], golden) for name, golden in engine_set.golden.detector.items()]
+    cosines = [cosine_of(outputs[name], golden) for name, golden in engine_set.golden.detector.items()]
     for spec, golden_rows, engine in zip(engine_set.embedders, engine_set.golden.embedders, embedders, strict=True):
         width, height = spec.size_px
         features = _run(engine, golden_batch((len(golden_rows), height, width, 3)))[engine.output_names[0]]
-        cosines += [_cosine(row, golden) for row, golden in zip(features, golden_rows, strict=True)]
+        cosines += [cosine_of(row, golden) for row, golden in zip(features, golden_rows, strict=True)]
     return min(cosines)
 
 
@@ -49,7 +49,7 @@ def _run(engine: InferenceEngine, batch: NDArray[np.uint8]) -> Mapping[str, NDAr
     return outputs
 
 
-def _cosine(computed: NDArray[np.float32], golden: Sequence[float]) -> float:
+def cosine_of(computed: NDArray[np.float32], golden: Sequence[float]) -> float:
     """Cosine in [-1, 1]; -1 where sizes differ or nothing was computed, so that a broken backend cannot pass."""
     a, b = computed.ravel().astype(np.float64), np.asarray(golden)
     lengths = float(np.linalg.norm(a) * np.linalg.norm(b)) if a.size == b.size else 0.0

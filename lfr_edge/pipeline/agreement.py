@@ -3,17 +3,17 @@
 A variant carries its float32 set's contract: templates made by one are compared with features of the other. So a
 golden picture, rendered people who do not exist, goes through the variant's own detector, alignment and embedders, and
 what comes out is compared with what the float32 set made of the same picture. INT8 arithmetic differs between
-processors (those without VNNI may saturate), which is why this is measured where the variant runs. What is not here:
-parity of float32 backends (`inference.parity`), and accuracy (`evaluation`).
+processors (those without VNNI may saturate), which is why this is measured where the variant runs, whenever it is
+opened (`adapters.engines`). What is not here: parity of float32 backends (`inference.parity`), and accuracy
+(`evaluation`).
 """
 
 import hashlib
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ from lfr_edge.biometrics.arena import Arena
 from lfr_edge.biometrics.image import Image
 from lfr_edge.biometrics.retention import WORKSPACE
 from lfr_edge.errors import ConfigError, Reason
-from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, PICTURE_FILE, GoldenFaces, Variant
+from lfr_edge.inference.manifest import EngineSet, GoldenFace, GoldenFaces, Variant
+from lfr_edge.inference.parity import cosine_of
 from lfr_edge.pipeline.extract import Extractor
 
 # The golden picture's worst face has .990 in INT8. Without VNNI, where sums of products saturate, it has .978. On LFW
@@ -30,6 +31,11 @@ from lfr_edge.pipeline.extract import Extractor
 LEAST_COSINE = 0.985
 # Mean distance of the five landmarks, in shares of the inter-eye distance. INT8 on LFW: median .009, 5 % above .017.
 MOST_LANDMARK_SHIFT = 0.04
+
+_SAME_FACE = 1.0  # landmarks farther away than that, in the same shares, are of somebody else
+
+_Landmarks = NDArray[np.float64]
+_Features = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +57,58 @@ class Agreement:
 def agreement(extractor: Extractor, expected: GoldenFaces, picture: NDArray[np.uint8]) -> Agreement:
     """Compare what the extractor makes of the golden picture with what the float32 set made of it."""
     seen = faces_of(extractor, picture)
-    missed, shift, cosine = 0, 0.0, 1.0
-    for golden in expected.faces:
-        there = np.asarray(golden.landmarks_px)
-        inter_eye_px = math.dist(*golden.landmarks_px[:2])
-        shifts = [float(np.hypot(*(landmarks - there).T).mean()) / inter_eye_px for landmarks, _ in seen]
-        nearest = min(range(len(seen)), key=shifts.__getitem__, default=None)
-        if nearest is None or shifts[nearest] > 1:  # no face that this one could be
-            missed += 1
-            continue
-        shift = max(shift, shifts[nearest])
-        cosine = min(cosine, float(seen[nearest][1] @ np.asarray(golden.features)))
-    return Agreement(missed, len(seen) - (len(expected.faces) - missed), shift, cosine)
+    pairs = _pairs(expected, [landmarks for landmarks, _ in seen])
+    return Agreement(
+        missed=len(expected.faces) - len(pairs),
+        extra=len(seen) - len(pairs),
+        landmark_shift=max((shift for shift, _, _ in pairs), default=0.0),
+        cosine=min((cosine_of(seen[there][1], expected.faces[here].features) for _, here, there in pairs), default=1.0),
+    )
 
 
-def faces_of(extractor: Extractor, picture: NDArray[np.uint8]) -> list[tuple[NDArray[np.float64], NDArray[np.float32]]]:
+def require_agreement(engine_set: EngineSet, variant: Variant, found: Agreement) -> None:
+    """ConfigError unless what was found is enough."""
+    if not found.is_enough:
+        raise unfit(engine_set, variant, f"does not see what {variant.of} sees")
+
+
+def unfit(engine_set: EngineSet, variant: Variant, fault: str) -> ConfigError:
+    """The error for a variant that this machine cannot use; the fix names what its arithmetic needs."""
+    models = (engine_set.detector, *engine_set.embedders)
+    needs = []
+    if any(model.onnx.int8 for model in models):
+        needs.append("INT8 needs a processor with VNNI")
+    if any(model.precision == "bfloat16" for model in models):
+        needs.append("bfloat16 needs a processor that has it (avx512_bf16 or amx_bf16)")
+    return ConfigError(
+        Reason.ENGINE_FAILED,
+        f"on this machine {engine_set.name} {fault}",
+        fix="; ".join([f"use {variant.of}", *needs]),
+    )
+
+
+def _pairs(expected: GoldenFaces, seen: Sequence[_Landmarks]) -> list[tuple[float, int, int]]:
+    """Shift, golden face and seen face of those that are the same, each at most once: the nearest find each other."""
+    shifts = [
+        (_shift(golden, landmarks), here, there)
+        for here, golden in enumerate(expected.faces)
+        for there, landmarks in enumerate(seen)
+    ]
+    pairs: list[tuple[float, int, int]] = []
+    # A shift that is not a number is not within the bound: such landmarks are nobody's.
+    for shift, here, there in sorted(each for each in shifts if each[0] <= _SAME_FACE):
+        if all(here != other_here and there != other_there for _, other_here, other_there in pairs):
+            pairs.append((shift, here, there))
+    return pairs
+
+
+def _shift(golden: GoldenFace, landmarks: _Landmarks) -> float:
+    """Mean distance of the landmarks, in shares of the golden face's inter-eye distance."""
+    distances = np.hypot(*(landmarks - np.asarray(golden.landmarks_px)).T)
+    return float(distances.mean()) / math.dist(*golden.landmarks_px[:2])
+
+
+def faces_of(extractor: Extractor, picture: NDArray[np.uint8]) -> list[tuple[_Landmarks, _Features]]:
     """Landmarks and features of every face in a picture that shows nobody: they leave the leased memory."""
     with image_of(picture, extractor.arena) as image:
         detections = extractor.detect(image)
@@ -85,9 +128,9 @@ def image_of(picture: NDArray[np.uint8], arena: Arena) -> Iterator[Image]:
         yield image
 
 
-def golden_picture(variant: Variant, manifests: Path = DEFAULT_MANIFESTS) -> NDArray[np.uint8]:
+def golden_picture(variant: Variant) -> NDArray[np.uint8]:
     """The golden picture of the variant's set. ConfigError unless it is the one that was measured."""
-    path = manifests / variant.of / PICTURE_FILE
+    path = variant.picture
     try:
         content = path.read_bytes()
     except OSError as error:
