@@ -54,7 +54,7 @@ class JpegEvidenceSealer:
             response=entry.response,
             score=match.candidate.score,
             threshold=self.order.threshold,
-            margin=None if match.runner_up is None else match.candidate.score - match.runner_up.score,
+            margin=None if match.runner_up is None else match.candidate.cosine - match.runner_up.cosine,
             runner_up=None if match.runner_up is None else match.runner_up.entry.id,
             faces=match.faces,
             camera=match.camera,

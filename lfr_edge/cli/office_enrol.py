@@ -26,6 +26,7 @@ from lfr_edge.office.references import References, gather, unusable
 from lfr_edge.office.report import QualityReport, check_new
 from lfr_edge.office.workspace import Workspace
 from lfr_edge.pipeline.extract import Extractor
+from lfr_edge.watchlist.crowding import extent
 from lfr_edge.watchlist.lookalikes import Comparison, compare
 
 _EXIT_PROBLEMS = 2  # as for every other mistake of the user's
@@ -71,6 +72,7 @@ def _enrol(args: argparse.Namespace) -> int:
         return _show_problems(args.list, problems)
     _keep(_Kept(work, rows, photos, references), journal, args.list, compared)
     _show(report, work)
+    print(_lowered(references))
     return 0
 
 
@@ -207,7 +209,15 @@ def _look_alikes(args: argparse.Namespace) -> int:
     for warning in report.warnings():
         print(warning)
     print(f"{len(compared.look_alikes)} pairs of {len(references.entries)} entries score {score:g} or more")
+    print(_lowered(references))
     return 0
+
+
+def _lowered(references: References) -> str:
+    count, most = extent(references.templates, references.entry_of_template)
+    if not count:
+        return "no entry's scores are lowered for resembling others on this list"
+    return f"{count} entries resemble others on this list: a van lowers their scores, by {most:.3f} at the most"
 
 
 def _show_problems(path: Path, problems: Sequence[Problem]) -> int:

@@ -1,10 +1,13 @@
 """When a comparison becomes a match. Plain ids and numbers; no arrays.
 
 Exactly: a track's faces are fused into one probe, which is compared each time a face is added. A comparison agrees with
-an entry if that entry is first, with a score of at least what is required of a probe of so many faces, and at least
-`margin` above the best other entry. The track matches when the last `confirmation` comparisons agreed with the same
-entry. A track matches once. An entry that has just raised an alert is held back for the cool-down, which remembers the
-entry, never the passer-by.
+an entry if that entry's cosine is the highest, by at least `margin` above the best other entry's, and its score at
+least what is required of a probe of so many faces. The track matches when the last `confirmation` comparisons agreed
+with the same entry. A track matches once. An entry that has just raised an alert is held back for the cool-down, which
+remembers the entry, never the passer-by.
+
+Who is first and by how much is judged by cosines, and only the first is judged by its score, which may be lower: so the
+lowering of scores can hold back a match, and never make one, nor make it somebody else's.
 
 Required is the order's threshold once `RIPE_FACES` faces are fused, and more before: a clear match is decided at once,
 a doubtful one when more has been seen. Fewer faces say less. On the signers' clips (one camera, five people), the score
@@ -61,7 +64,7 @@ class Decider:
 
     def confirms(self, streak: Streak, faces: int, first: Candidate, runner_up: Candidate | None) -> bool:
         """Take one more comparison, of `faces` fused faces, into the streak; True once the rule is satisfied."""
-        clear = runner_up is None or first.score - runner_up.score >= self.rule.margin
+        clear = runner_up is None or first.cosine - runner_up.cosine >= self.rule.margin
         if not (clear and first.score >= self.rule.required(faces)):
             streak.entry, streak.length = "", 0
         elif first.entry.id == streak.entry:

@@ -19,12 +19,18 @@ from lfr_edge.watchlist.entries import Entry
 class Candidate:
     """One entry found by a search; rank 1 is the most alike.
 
-    `score` is a cosine in [-1, 1], lowered if the entry resembles others on the list: never more than the cosine.
+    `cosine`, in [-1, 1], says who is first and how far ahead; `score` says whether that is enough.
     """
 
     entry: Entry
     rank: int
-    score: float
+    cosine: float
+    lowering: float = 0.0  # for resembling others on the list (`crowding`); never negative
+
+    @property
+    def score(self) -> float:
+        """What is compared with the threshold: never more than the cosine."""
+        return self.cosine - self.lowering
 
 
 class Watchlist:
@@ -39,7 +45,7 @@ class Watchlist:
     ) -> None:
         """`templates` (N, D) float32, rows of length 1, grouped by entry as `entry_of_template` (N,) says.
 
-        `lowering` (N,) float32 is subtracted from the scores; without it, scores are cosines.
+        `lowering` (N,) float32 is what the score of a candidate is less than its cosine; without it, they are equal.
         """
         self.entries = entries
         self._templates = templates
@@ -63,13 +69,11 @@ class Watchlist:
     def search(
         self, features: NDArray[np.float32], *, scores: NDArray[np.float32]
     ) -> tuple[Candidate, Candidate | None]:
-        """The most alike entry, and the runner-up among the others; None where there is no other.
+        """The most alike entry by cosine, and the runner-up among the others; None where there is no other.
 
         `features` (D,) of length 1; `scores` (N,) is the caller's leased workspace and holds nothing useful afterwards.
         """
         np.matmul(self._templates.array, features, out=scores)
-        if self._lowering is not None:
-            np.subtract(scores, self._lowering.array, out=scores)
         return self._best_two(scores)
 
     def wipe(self) -> None:
@@ -80,14 +84,15 @@ class Watchlist:
 
     def _best_two(self, scores: NDArray[Any]) -> tuple[Candidate, Candidate | None]:
         # In place: a row of scores says nearly as much about a passer-by as the features, so it stays in its lease.
-        best, best_score = self._best(scores)
-        first = Candidate(self.entries[best], 1, best_score)
+        first = self._best(scores, rank=1)
         if len(self.entries) == 1:
             return first, None
+        best = self._entry_of_template[int(scores.argmax())]
         scores[self._first_template[best] : self._first_template[best + 1]] = -np.inf
-        second, second_score = self._best(scores)
-        return first, Candidate(self.entries[second], 2, second_score)
+        return first, self._best(scores, rank=2)
 
-    def _best(self, scores: NDArray[Any]) -> tuple[int, float]:
+    def _best(self, scores: NDArray[Any], *, rank: int) -> Candidate:
         template = int(scores.argmax())
-        return int(self._entry_of_template[template]), max(float(scores[template]), -1.0)
+        lowering = 0.0 if self._lowering is None else float(self._lowering.array[template])
+        entry = self.entries[self._entry_of_template[template]]
+        return Candidate(entry, rank, max(float(scores[template]), -1.0), lowering)

@@ -91,6 +91,14 @@ def test_the_control_room_sees_the_match_and_its_pictures(bench: Bench, pictures
     assert (round(red, -1), round(green, -1), round(blue, -1)) == (200, 60, 10)
 
 
+def test_the_score_may_be_lowered_and_the_margin_is_of_cosines(bench: Bench, pictures: PictureStore) -> None:
+    entry = bench.match.candidate.entry
+    first, second = Candidate(entry, 1, 0.75, 0.05), Candidate(entry.model_copy(update={"id": "W-7"}), 2, 0.5, 0.04)
+    bench.match = Match(first, second, 3, "north", CLOCK.utc())
+    alert = bench.seal(pictures)
+    assert (alert.score, alert.margin) == (pytest.approx(0.7), 0.25)
+
+
 def test_a_large_sample_is_made_smaller_in_proportion(bench: Bench, pictures: PictureStore) -> None:
     assert decoded(bench.seal(pictures, (1600, 1200, 3)).sample).shape == (640, 480, 3)
     assert decoded(bench.seal(pictures).context).shape == (540, 960, 3)

@@ -4,6 +4,8 @@ import math
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lfr_edge.pipeline.decide import RIPE_FACES, Decider, Rule, Streak
 from lfr_edge.watchlist.entries import Entry, PictureMember
@@ -12,7 +14,7 @@ from lfr_edge.watchlist.references import Candidate
 RULE = Rule(threshold=0.5, margin=0.05, confirmation=2, cooldown_s=60)
 
 
-def candidate(entry_id: str, score: float, rank: int = 1) -> Candidate:
+def candidate(entry_id: str, cosine: float, rank: int = 1, *, lowering: float = 0.0) -> Candidate:
     entry = Entry(
         id=entry_id,
         category="wanted",
@@ -22,7 +24,7 @@ def candidate(entry_id: str, score: float, rank: int = 1) -> Candidate:
         captured=date(2026, 1, 1),
         picture=PictureMember(offset=0, length=16, key="00" * 32),
     )
-    return Candidate(entry, rank, score)
+    return Candidate(entry, rank, cosine, lowering)
 
 
 def test_a_match_needs_as_many_confirmations_in_a_row_as_the_order_says() -> None:
@@ -74,6 +76,36 @@ def test_a_runner_up_within_the_margin_is_no_match() -> None:
     decider = Decider(Rule(0.5, 0.05, 1, 0))
     assert not decider.confirms(Streak(), RIPE_FACES, candidate("a", 0.80), candidate("b", 0.76, 2))
     assert decider.confirms(Streak(), RIPE_FACES, candidate("a", 0.80), candidate("b", 0.74, 2))
+
+
+def test_a_lowered_winner_is_held_back_and_nobody_else_put_in_its_place() -> None:
+    decider = Decider(Rule(0.55, 0.05, 1, 0))
+    winner, other = candidate("b", 0.719, lowering=0.2), candidate("a", 0.634, 2)
+    assert not decider.confirms(Streak(), RIPE_FACES, winner, other)
+    assert decider.confirms(Streak(), RIPE_FACES, candidate("b", 0.719, lowering=0.16), other)
+
+
+def test_a_lowered_runner_up_still_counts_within_the_margin() -> None:
+    decider = Decider(Rule(0.55, 0.05, 1, 0))
+    runner_up = candidate("b", 0.654, 2, lowering=0.05)
+    assert not decider.confirms(Streak(), RIPE_FACES, candidate("a", 0.683), runner_up)
+
+
+_SOME = st.floats(-1, 1)
+_LESS = st.floats(0, 0.5)
+
+
+@given(_SOME, _SOME, _LESS, _LESS, st.floats(-1, 1), st.floats(0, 0.3), st.integers(1, 12))
+def test_a_match_of_lowered_scores_is_a_match_by_the_cosine_alone(
+    one: float, other: float, less_one: float, less_other: float, threshold: float, margin: float, faces: int
+) -> None:
+    decider = Decider(Rule(threshold, margin, 1, 0))
+    best, next_best = max(one, other), min(one, other)
+    lowered, by_cosine = Streak(), Streak()
+    first, second = candidate("a", best, lowering=less_one), candidate("b", next_best, 2, lowering=less_other)
+    if decider.confirms(lowered, faces, first, second):
+        assert decider.confirms(by_cosine, faces, candidate("a", best), candidate("b", next_best, 2))
+        assert lowered.entry == by_cosine.entry
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("-inf")])

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.errors import DeviceError
-from lfr_edge.watchlist.crowding import NEAREST, lowering
+from lfr_edge.watchlist.crowding import MOST, NEAREST, extent, lowering
 
 DIMENSION = 32
 
@@ -40,7 +40,7 @@ def by_hand(rows: NDArray[np.float32], owners: list[int]) -> list[float]:
         others = sorted(float(row @ rows[place]) for entry, place in enumerate(first) if entry != owner)
         excesses.append(sum(others[-NEAREST:]) / NEAREST - sum(others) / len(others))
     quartile = sorted(excesses)[len(excesses) // 4]
-    return [max(excess - quartile, 0) / 2 for excess in excesses]
+    return [min(max(excess - quartile, 0) / 2, MOST) for excess in excesses]
 
 
 @pytest.mark.parametrize("count", [12, 13, 40, 300])
@@ -56,9 +56,24 @@ def test_of_other_entries_the_first_template_counts_and_of_its_own_none(arena: A
 
 
 def test_who_resembles_many_is_lowered_and_who_resembles_few_is_not(arena: Arena) -> None:
-    amounts = lowered(arena, people(60, alike=15))
-    assert amounts[:15].min() > 0.09
-    assert amounts[15:].max() < 0.08
+    amounts = lowered(arena, people(60, alike=15, dimension=512))
+    assert amounts[:15].min() > 0.04
+    assert amounts[15:].max() < 0.02
+
+
+def test_however_many_relatives_or_copies_are_listed_nobody_loses_more_than_the_most(arena: Arena) -> None:
+    rows = people(300, alike=12)
+    rows[:12] = rows[0]
+    assert lowered(arena, rows)[:12] == pytest.approx(MOST)
+    assert lowered(arena, rows).max() == pytest.approx(MOST)
+
+
+@pytest.mark.parametrize(("count", "alike"), [(NEAREST + 1, 5), (200, 50)])
+def test_the_extent_is_how_many_entries_are_lowered_and_the_most(arena: Arena, count: int, alike: int) -> None:
+    rows, owners = people(2 * count, alike=alike), [place // 2 for place in range(2 * count)]
+    amounts = lowered(arena, rows, owners)
+    found = {owner for owner, amount in zip(owners, amounts.tolist(), strict=True) if amount > 0}
+    assert extent(rows, np.array(owners, np.int32)) == (len(found), pytest.approx(amounts.max()))
 
 
 def test_no_score_is_raised_and_a_quarter_of_the_list_keeps_its_cosines(arena: Arena) -> None:
@@ -94,7 +109,7 @@ def test_of_a_long_list_a_thousand_stand_for_all(arena: Arena) -> None:
     assert np.isnan(excess[0, -1])
     expected = [float(np.mean(row[~np.isnan(row)][-NEAREST:]) - np.nanmean(row)) for row in excess]
     quartile = np.sort(expected)[625]
-    assert amounts == pytest.approx(np.maximum(np.array(expected) - quartile, 0) / 2, abs=1e-5)
+    assert amounts == pytest.approx(np.clip((np.array(expected) - quartile) / 2, 0, MOST), abs=1e-5)
 
 
 def test_nothing_stays_in_memory(arena: Arena) -> None:

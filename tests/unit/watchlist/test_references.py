@@ -34,12 +34,14 @@ def watchlist_of(
 
 def brute_force(
     rows: NDArray[np.float32], owners: list[int], lowered: NDArray[np.float32], features: NDArray[np.float32]
-) -> list[tuple[int, float]]:
-    best: dict[int, float] = {}
+) -> list[tuple[int, float, float]]:
+    """Entry, cosine and score of the first two."""
+    best: dict[int, tuple[float, float]] = {}
     for row, owner, less in zip(rows, owners, lowered.tolist(), strict=True):
-        score = max(sum(float(a) * float(b) for a, b in zip(row, features, strict=True)) - less, -1.0)
-        best[owner] = max(score, best.get(owner, -2.0))
-    return sorted(best.items(), key=lambda pair: -pair[1])[:2]
+        cosine = sum(float(a) * float(b) for a, b in zip(row, features, strict=True))
+        best[owner] = max((cosine, cosine - less), best.get(owner, (-2.0, -2.0)))
+    ranked = sorted(best.items(), key=lambda pair: -pair[1][0])[:2]
+    return [(owner, cosine, score) for owner, (cosine, score) in ranked]
 
 
 @settings(max_examples=100, deadline=None)
@@ -64,14 +66,14 @@ def test_search_equals_brute_force_with_several_templates_per_entry(templates_pe
         expected = brute_force(rows, owners, lowered, probe)
         assert first.entry.id == str(expected[0][0])
         assert first.rank == 1
-        assert first.score == pytest.approx(expected[0][1], abs=1e-5)
+        assert (first.cosine, first.score) == pytest.approx(expected[0][1:], abs=1e-5)
         if len(entries) == 1:
             assert second is None
         else:
             assert second is not None
             assert second.entry.id == str(expected[1][0])
             assert second.rank == 2
-            assert second.score == pytest.approx(expected[1][1], abs=1e-5)
+            assert (second.cosine, second.score) == pytest.approx(expected[1][1:], abs=1e-5)
 
 
 def test_the_runner_up_is_another_entry_even_if_one_entry_has_the_two_best_templates(
@@ -87,22 +89,22 @@ def test_the_runner_up_is_another_entry_even_if_one_entry_has_the_two_best_templ
     assert (second.entry.id, second.score) == ("E-001", 0.0)
 
 
-def test_who_is_lowered_comes_after_who_is_not(arena: Arena, make_entry: Callable[..., Entry]) -> None:
+def test_who_is_lowered_keeps_the_rank_of_the_cosine(arena: Arena, make_entry: Callable[..., Entry]) -> None:
     rows = np.eye(2, DIMENSION, dtype=np.float32)
     watchlist = watchlist_of(arena, (make_entry(0), make_entry(1)), rows, [0, 1], np.array([0.25, 0], np.float32))
     with arena.lease(WORKSPACE, (2,), np.float32) as scores:
-        first, second = watchlist.search(np.float32(0.5) * (rows[0] + rows[1]), scores=scores.array)
-    assert (first.entry.id, first.score) == ("E-001", 0.5)
+        first, second = watchlist.search(np.float32(0.5) * rows[0] + np.float32(0.375) * rows[1], scores=scores.array)
+    assert (first.entry.id, first.cosine, first.score) == ("E-000", 0.5, 0.25)
     assert second is not None
-    assert (second.entry.id, second.score) == ("E-000", 0.25)
+    assert (second.entry.id, second.cosine, second.score) == ("E-001", 0.375, 0.375)
 
 
-def test_no_score_leaves_the_range_of_a_cosine(arena: Arena, make_entry: Callable[..., Entry]) -> None:
+def test_rounding_takes_no_cosine_below_its_range(arena: Arena, make_entry: Callable[..., Entry]) -> None:
     row = np.eye(1, DIMENSION, dtype=np.float32)
-    watchlist = watchlist_of(arena, (make_entry(0),), row, [0], np.array([0.25], np.float32))
+    watchlist = watchlist_of(arena, (make_entry(0),), row, [0])
     with arena.lease(WORKSPACE, (1,), np.float32) as scores:
-        first, _ = watchlist.search(-row[0], scores=scores.array)
-    assert first.score == -1
+        first, _ = watchlist.search(np.float32(-1.000001) * row[0], scores=scores.array)
+    assert first.cosine == -1
 
 
 def test_a_wiped_watchlist_holds_nothing_and_cannot_be_searched(
