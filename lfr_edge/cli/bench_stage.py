@@ -180,6 +180,7 @@ def _order(engine_set: EngineSet, cameras: Sequence[str], clock: SystemClock) ->
         cooldown_s=0.0,
         expected_faces=1000,
         list_size=1,
+        template_count=1,
         watchlist_sha256=_NONE,
         pictures_sha256=_NONE,
         contract=engine_set.contract,

@@ -190,6 +190,7 @@ def set_the_scene(folder: Path, rows: list[Row], engine_set: EngineSet, store: E
         cooldown_s=60.0,
         expected_faces=1000,
         list_size=1,
+        template_count=1,
         watchlist_sha256=UNSEALED,
         pictures_sha256=UNSEALED,
         contract=engine_set.contract,

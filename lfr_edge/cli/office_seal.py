@@ -14,7 +14,7 @@ from lfr_edge.crypto.sealed import is_recipient
 from lfr_edge.crypto.signing import SigningKey, VerifyKey
 from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.inference.manifest import load_engine_set
-from lfr_edge.messages.order import Order
+from lfr_edge.messages.order import DEFAULT_BUDGET, Order
 from lfr_edge.messages.prekey import open_prekeys
 from lfr_edge.office import workspace
 from lfr_edge.office.desk import Desk, Journal, read_desk
@@ -99,7 +99,7 @@ def _events(
 ) -> list[Event]:
     by, why, digest = journal.by, journal.why, hashlib.sha256(envelope).hexdigest()
     events: list[Event] = []
-    if order.budget_accepted is not None and expected_per_face > order.budget:
+    if order.budget_accepted is not None and expected_per_face > min(order.budget, DEFAULT_BUDGET):
         accepted = BudgetAccepted(
             by=f"person:{order.budget_accepted.by[:200]}",
             why=order.budget_accepted.why,

@@ -155,10 +155,13 @@ class CalibrationPoint(_Strict):
 
 
 class Calibration(_Strict):
-    """False and true positive identification rates by threshold, for one list size, and the data they come from."""
+    """False and true positive identification rates by threshold, of cosines, and the data they come from."""
 
     origin: str
     list_size: Annotated[int, Field(gt=0)]
+    """Entries, with one template each."""
+    strangers: Annotated[int, Field(gt=0)]
+    """Searches for people who are not listed: what the false positive rates are shares of."""
     points: tuple[CalibrationPoint, ...]
 
 

@@ -33,6 +33,7 @@ ORDER = Order(
     cooldown_s=60,
     expected_faces=20_000,
     list_size=300,
+    template_count=340,
     watchlist_sha256="1" * 64,
     pictures_sha256="2" * 64,
     contract="3" * 64,

@@ -62,9 +62,11 @@ class Order(Message):
     budget: Annotated[float, Field(gt=0, le=1)] = DEFAULT_BUDGET
     """False alerts for each face that passes, at most."""
     budget_accepted: BudgetAcceptance | None = None
-    """Without it, an order above its budget is refused."""
+    """Without it, an order above its budget is refused, and so is a budget above the default."""
     list_size: Annotated[int, Field(ge=1, le=1_000_000)]
     """How many entries the watchlist has."""
+    template_count: Annotated[int, Field(ge=1, le=10_000_000)]
+    """How many templates they have together: a face is compared with each, and each can be a false alert."""
     watchlist_sha256: Digest
     pictures_sha256: Digest
     contract: Digest
@@ -96,6 +98,12 @@ class Order(Message):
     def _check_replaced(self) -> "Order":
         if self.replaces == self.id:
             raise ValueError("an order cannot replace itself")
+        return self
+
+    @model_validator(mode="after")
+    def _check_budget(self) -> "Order":
+        if self.budget > DEFAULT_BUDGET and self.budget_accepted is None:
+            raise ValueError(f"budget is above {DEFAULT_BUDGET}: budget_accepted must say who accepts that and why")
         return self
 
     @model_validator(mode="after")

@@ -20,7 +20,8 @@ else:
 UNSEALED = "0" * 64
 """Stands for a member's digest in an order whose package is not made yet."""
 
-_FILLED_IN = ("version", "list_size", "watchlist_sha256", "pictures_sha256", "contract", "engine_sets", "recipients")
+_DIGESTS = ("watchlist_sha256", "pictures_sha256", "contract", "engine_sets")
+_FILLED_IN = ("version", "list_size", "template_count", *_DIGESTS, "recipients")
 
 
 def read_order(
@@ -38,6 +39,7 @@ def read_order(
         "engine_sets": [engine_set.digest],
         "recipients": list(recipients),
         "list_size": 1,
+        "template_count": 1,
         "watchlist_sha256": UNSEALED,
         "pictures_sha256": UNSEALED,
     }

@@ -34,7 +34,8 @@ def seal_package(
     list, order and engine set do not belong together. `announce` is told of the order and its envelope before the
     package appears: what was never written down must never go out.
     """
-    order = order.model_copy(update={"list_size": len(references.entries)})
+    sizes = {"list_size": len(references.entries), "template_count": len(references.templates)}
+    order = order.model_copy(update=sizes)
     _check_order(order, engine_set)
     _check_list(references, order, engine_set)
     with TemporaryFile() as pictures_file, TemporaryFile() as watchlist_file:  # ciphertext only
@@ -54,7 +55,9 @@ def seal_package(
 def calibration_of(engine_set: EngineSet) -> Calibration:
     """What the set's false match rates are known from."""
     measured = engine_set.calibration
-    return Calibration(measured.list_size, tuple((point.threshold, point.fpir) for point in measured.points))
+    return Calibration(
+        measured.list_size, measured.strangers, tuple((point.threshold, point.fpir) for point in measured.points)
+    )
 
 
 def _check_order(order: Order, engine_set: EngineSet) -> None:

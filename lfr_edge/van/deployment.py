@@ -59,12 +59,13 @@ class Deployment:
         if sealed.sha256_to_end() != self.order.watchlist_sha256:
             watchlist.wipe()
             raise _not_signed("watchlist.age", self.order)
-        if len(watchlist) != self.order.list_size:
-            found = len(watchlist)
+        found, signed = (len(watchlist), watchlist.template_count), (self.order.list_size, self.order.template_count)
+        if found != signed:
             watchlist.wipe()
             raise PolicyError(
                 Reason.BUDGET_EXCEEDED,
-                f"the list has {found} entries, and order '{self.order.id}' says {self.order.list_size}",
+                f"the list has {found[0]} entries with {found[1]} templates, and order '{self.order.id}' says"
+                f" {signed[0]} with {signed[1]}",
                 fix="have the package sealed again: its budget was computed for another list",
             )
         return watchlist
@@ -163,7 +164,9 @@ def _check_engines(order: Order, engine_set: EngineSet) -> None:
 
 def _calibration_of(engine_set: EngineSet) -> Calibration:
     measured = engine_set.calibration
-    return Calibration(measured.list_size, tuple((point.threshold, point.fpir) for point in measured.points))
+    return Calibration(
+        measured.list_size, measured.strangers, tuple((point.threshold, point.fpir) for point in measured.points)
+    )
 
 
 def _check_machine(order: Order) -> None:

@@ -1,23 +1,24 @@
 """How many false alerts a deployment must expect, and whether that is within its budget (R4).
 
-    false alerts per face = 1 - (1 - FPIR) ** (size of this list / size of the calibrated list)
+    false alerts per face = 1 - (1 - FPIR) ** (templates of this list / size of the calibrated list)
 
-which is list size x false match rate of one comparison, as long as that is small.
+which is comparisons x false match rate of one comparison, as long as that is small. The calibrated list has one
+template per entry; an entry with five photos is compared five times, and counts as five.
 
 FPIR at the order's threshold comes from the engine set's calibration. What that can know is little, and the interval
 says so:
 
-- Each point is a count of strangers in one test. How many strangers is taken from the smallest rate among the points:
-  a test cannot show a smaller rate than one stranger in all. The interval is the exact binomial one (Clopper, Pearson,
-  1934), 95 %; the expected value counts one false match more than was seen (Laplace's rule), so that it is never zero.
+- Each point is a count of strangers in one test. The interval is the exact binomial one (Clopper, Pearson, 1934),
+  95 %; the expected value counts one false match more than was seen (Laplace's rule), so that it is never zero.
 - Between points, the logarithm is interpolated. Below the lowest, every face counts as a false alert.
 - Above the highest point nothing was measured. The expected value falls there as slowly as it did in the slowest part
   that was measured; the tail of scores of strangers falls faster and faster, unless twins and wrong labels hold it up.
   The upper end of the interval does not fall at all, the lower end is zero (docs/decisions/0012).
 
 None of it knows the street: calibration is on stills of many cameras, and strangers before one camera are more alike.
-Repeated comparisons of a face (`confirmation`) and lowered scores (`crowding`) make false alerts rarer, and are not
-counted. The table of the test with volunteers on site is the better source, once there is one.
+The points are of cosines: repeated comparisons of a face (`confirmation`) and lowered scores (`crowding`) make false
+alerts rarer, and are not counted. The table of the test with volunteers on site is the better source, once there is
+one.
 """
 
 import math
@@ -33,15 +34,14 @@ _TAIL = 0.025  # each side of a 95 % interval
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What an engine set's test measured: (threshold, FPIR) pairs, thresholds rising, with a list of `list_size`."""
+    """What an engine set's test measured: (threshold, FPIR) pairs, thresholds rising.
+
+    `list_size` is of entries with one template each; `strangers` is how many people who are not listed were sought.
+    """
 
     list_size: int
+    strangers: int
     points: tuple[tuple[float, float], ...]
-
-    @property
-    def strangers(self) -> int:
-        """The smallest test that can show these rates."""
-        return max(round(1 / min((rate for _, rate in self.points if rate > 0), default=1.0)), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,10 @@ class _Rate:
 
 
 def expect(order: Order, calibration: Calibration) -> Expectation:
-    """The false alerts to expect of an order: of its list size, threshold and expected faces."""
+    """The false alerts to expect of an order: of its number of templates, threshold and expected faces."""
     rate, extrapolated = _rate_at(order.threshold, calibration)
     expected, low, high = (
-        _per_face(value, calibration.list_size, order.list_size) for value in (rate.expected, rate.low, rate.high)
+        _per_face(value, calibration.list_size, order.template_count) for value in (rate.expected, rate.low, rate.high)
     )
     faces = order.expected_faces
     return Expectation(expected, expected * faces, low * faces, high * faces, extrapolated)
@@ -83,17 +83,17 @@ def check_budget(order: Order, calibration: Calibration) -> Expectation:
         raise PolicyError(
             Reason.BUDGET_EXCEEDED,
             f"order '{order.id}' is above its budget of 1 false alert in {1 / order.budget:,.0f} faces: with"
-            f" {order.list_size} entries at threshold {order.threshold:g}, {expectation}",
+            f" {order.template_count} templates at threshold {order.threshold:g}, {expectation}",
             fix="raise the threshold, shorten the list, or say in its [budget_accepted] who accepts it and why",
         )
     return expectation
 
 
-def _per_face(rate: float, calibrated_size: int, list_size: int) -> float:
-    """False alerts per face on a list of `list_size`, from the rate with a list of `calibrated_size`."""
+def _per_face(rate: float, calibrated: int, templates: int) -> float:
+    """False alerts per face with so many `templates`, from the rate with the `calibrated` number."""
     if rate >= 1:
         return 1.0
-    return -math.expm1(math.log1p(-rate) * list_size / calibrated_size)
+    return -math.expm1(math.log1p(-rate) * templates / calibrated)
 
 
 def _rate_at(threshold: float, calibration: Calibration) -> tuple[_Rate, bool]:

@@ -24,7 +24,7 @@ from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.evaluation.bench.lists import fill_with_nobody
 from lfr_edge.evaluation.bench.repeated import repeated
-from lfr_edge.messages.order import Order, VanAssignment
+from lfr_edge.messages.order import BudgetAcceptance, Order, VanAssignment
 from lfr_edge.office.enrol import measure_photos
 from lfr_edge.office.order_file import UNSEALED
 from lfr_edge.office.references import References, gather
@@ -98,7 +98,8 @@ def _scene(bench: Bench, folder: Path, cameras: Sequence[str]) -> Scene:
         cooldown_s=0.0,  # so that every pass of every camera is one latency
         expected_faces=1000,
         list_size=1,
-        budget=1.0,
+        template_count=1,
+        budget_accepted=BudgetAcceptance(by="bench", why="nobody real"),
         watchlist_sha256=UNSEALED,
         pictures_sha256=UNSEALED,
         contract=bench.engine_set.contract,

@@ -148,6 +148,7 @@ def _order(recipient: str) -> Order:
             "not_after": START + timedelta(hours=5),
             "threshold": ENGINE_SET.threshold,
             "list_size": 1,
+            "template_count": 1,
             "contract": ENGINE_SET.contract,
             "engine_sets": (ENGINE_SET.digest,),
             "pictures_sha256": _sha256(b"pictures"),

@@ -92,6 +92,7 @@ def test_an_embedder_without_a_canvas_of_its_own_is_not_stretched(engine_set: En
         ("embedders.0.typical_length", 12.5),
         ("embedders.0.onnx.source.urls", []),
         ("calibration.list_size", 1000),
+        ("calibration.strangers", 4000),
         ("golden.origin", "measured elsewhere"),
     ],
 )

@@ -14,7 +14,7 @@ from lfr_edge.errors import Reason, UntrustedInputError
 from lfr_edge.messages.alert import Alert
 from lfr_edge.messages.examples import ALERT, HEALTH, ORDER, STATUS
 from lfr_edge.messages.fields import Message
-from lfr_edge.messages.order import Order, VanAssignment
+from lfr_edge.messages.order import BudgetAcceptance, Order, VanAssignment
 
 EXAMPLES = [ORDER, ALERT, STATUS, HEALTH]
 
@@ -136,6 +136,8 @@ VAN = ORDER.vans[0]
         {"replaces": ORDER.id},
         {"expected_faces": 0},
         {"list_size": 0},
+        {"template_count": 0},
+        {"budget": 0.0011},
         {"budget": 0},
         {"budget": 1.1},
         {"budget_accepted": {"by": "Supt A. Example"}},
@@ -149,6 +151,14 @@ VAN = ORDER.vans[0]
 def test_an_order_that_breaks_a_rule_cannot_be_made(change: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Order(**(dict(ORDER) | change))
+
+
+def test_a_budget_above_the_default_needs_somebody_who_accepts_it() -> None:
+    above = dict(ORDER) | {"budget": 1.0}
+    with pytest.raises(ValidationError, match="budget_accepted must say who"):
+        Order(**above)
+    accepted = BudgetAcceptance(by="Supt A. Example", why="a child is missing")
+    assert Order(**(above | {"budget_accepted": accepted})).budget == 1
 
 
 def test_an_order_may_last_exactly_a_day() -> None:

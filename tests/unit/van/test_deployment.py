@@ -70,12 +70,17 @@ def test_a_list_exchanged_after_the_check_is_refused_and_wiped(tmp_path: Path) -
     assert not np.frombuffer(arena._map, np.uint8).any()
 
 
-def test_a_list_of_another_length_than_was_budgeted_is_refused_and_wiped(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "signed", [{"list_size": 2, "template_count": 1}, {"list_size": 1, "template_count": 2}], ids=str
+)
+def test_a_list_of_another_length_than_was_budgeted_is_refused_and_wiped(
+    tmp_path: Path, signed: dict[str, int]
+) -> None:
     engine_set, identity, arena = load_engine_set("yunet-mobilefacenet"), SealIdentity.generate(), Arena(1 << 16)
     path = tmp_path / "watchlist.age"
     path.write_bytes(sealed_list("one", identity, engine_set))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    order = ORDER.model_copy(update={"watchlist_sha256": digest, "list_size": 2, "template_count": 1})
+    order = ORDER.model_copy(update={"watchlist_sha256": digest, **signed})
     assignment = order.vans[0].model_copy(update={"recipient": identity.recipient})
     with path.open("rb") as file, pytest.raises(PolicyError) as refused:
         Deployment(order, OnePackage(file), assignment).unseal(identity, engine_set, arena)  # type: ignore[arg-type]

@@ -9,11 +9,13 @@ from lfr_edge.messages.examples import ORDER
 from lfr_edge.messages.order import BudgetAcceptance, Order
 from lfr_edge.watchlist.budget import Calibration, check_budget, expect
 
-LFW = Calibration(300, ((0.364, 0.097), (0.412, 0.029), (0.441, 0.01), (0.458, 0.003), (0.462, 0.001)))
+LFW = Calibration(300, 1000, ((0.364, 0.097), (0.412, 0.029), (0.441, 0.01), (0.458, 0.003), (0.462, 0.001)))
 
 
-def order(threshold: float, *, entries: int = 300, faces: int = 10_000, **changes: object) -> Order:
-    return ORDER.model_copy(update={"threshold": threshold, "list_size": entries, "expected_faces": faces, **changes})
+def order(threshold: float, *, templates: int = 300, faces: int = 10_000, **changes: object) -> Order:
+    return ORDER.model_copy(
+        update={"threshold": threshold, "template_count": templates, "expected_faces": faces, **changes}
+    )
 
 
 def test_at_a_measured_point_it_is_the_measured_rate_and_one_more_stranger() -> None:
@@ -46,27 +48,40 @@ def test_below_everything_measured_every_face_is_a_false_alert() -> None:
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1), st.integers(1, 10**6), st.integers(1, 10**6))
-def test_a_lower_threshold_or_a_longer_list_never_promises_fewer(one: float, other: float, few: int, many: int) -> None:
+def test_a_lower_threshold_or_more_templates_never_promises_fewer(
+    one: float, other: float, few: int, many: int
+) -> None:
     low, high = sorted((one, other))
     few, many = sorted((few, many))
-    assert expect(order(low, entries=many), LFW).per_face >= expect(order(high, entries=few), LFW).per_face
-    assert expect(order(low, entries=many), LFW).high >= expect(order(high, entries=few), LFW).high - 1e-6
+    assert expect(order(low, templates=many), LFW).per_face >= expect(order(high, templates=few), LFW).per_face
+    assert expect(order(low, templates=many), LFW).high >= expect(order(high, templates=few), LFW).high - 1e-6
 
 
 @pytest.mark.parametrize("points", [(), ((0.5, 0.0),), ((0.5, 0.01),)])
 def test_a_meagre_calibration_promises_nothing(points: tuple[tuple[float, float], ...]) -> None:
-    assert expect(order(0.6, entries=300), Calibration(300, points)).per_face > 0.009
+    assert expect(order(0.6, templates=300), Calibration(300, 100, points)).per_face > 0.009
+
+
+def test_the_same_shares_of_more_strangers_say_more() -> None:
+    few, many = (expect(order(0.54), Calibration(300, strangers, LFW.points)) for strangers in (1000, 10_000))
+    assert many.per_face < few.per_face
+    assert many.high < few.high
+
+
+def test_every_template_counts_however_many_entries_they_are_of() -> None:
+    once, five_photos_each = order(0.54), order(0.54, templates=1500, list_size=300)
+    assert expect(five_photos_each, LFW).per_face == pytest.approx(5 * expect(once, LFW).per_face, rel=1e-2)
 
 
 def test_one_in_a_thousand_faces_is_the_limit() -> None:
     assert ORDER.budget == 0.001
-    within = check_budget(order(0.54, entries=1000), LFW)
+    within = check_budget(order(0.54, templates=1000), LFW)
     assert within.per_face < 0.001
     with pytest.raises(PolicyError, match="above its budget of 1 false alert in 1,000 faces") as refused:
-        check_budget(order(0.54, entries=17_000), LFW)
+        check_budget(order(0.54, templates=17_000), LFW)
     assert refused.value.reason is Reason.BUDGET_EXCEEDED
 
 
 def test_an_excess_that_somebody_accepted_in_the_order_passes() -> None:
-    accepted = order(0.54, entries=17_000, budget_accepted=BudgetAcceptance(by="Supt A. Example", why="short window"))
+    accepted = order(0.54, templates=17_000, budget_accepted=BudgetAcceptance(by="Supt A. Example", why="short window"))
     assert check_budget(accepted, LFW).per_face > 0.001
