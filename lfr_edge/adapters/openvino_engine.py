@@ -100,6 +100,13 @@ class OpenVinoEngine:
             }
         return self._shapes[batch_shape]
 
+    def prepare(self, batch_shape: BatchShape) -> None:
+        """Compile for every lane, and run an inference of zeros in it."""
+        self.output_shapes(batch_shape)
+        graphs = self._graphs_for(batch_shape)
+        while len(graphs) < self.lanes:
+            graphs.append(_Graph(self._weights, self._spec, self._limits.compiled_for(batch_shape)))
+
     def start(self, batch: NDArray[np.uint8], out: Mapping[str, NDArray[np.float32]]) -> Pending:
         """Begin to run the model on `batch`; the port's contract."""
         self._check_open()

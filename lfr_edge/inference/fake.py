@@ -50,6 +50,10 @@ class FakeEngine:
             raise ValueError(f"this engine takes (N, {height}, {width}, 3), not {batch_shape}")
         return {"features": (batch_shape[0], 3 * self._grid * self._grid)}
 
+    def prepare(self, batch_shape: BatchShape) -> None:
+        """Nothing is to be made ready."""
+        self.output_shapes(batch_shape)
+
     def start(self, batch: NDArray[np.uint8], out: Mapping[str, NDArray[np.float32]]) -> Pending:
         """See `InferenceEngine`."""
         self._check_open()

@@ -43,6 +43,10 @@ class InferenceEngine(Protocol):
         """Shapes of the float32 outputs for this batch. The first call per shape may run a zero inference."""
         ...
 
+    def prepare(self, batch_shape: BatchShape) -> None:
+        """Make every lane ready for such a batch: its first one would take long. ValueError for a wrong shape."""
+        ...
+
     def start(self, batch: NDArray[np.uint8], out: Mapping[str, NDArray[np.float32]]) -> Pending:
         """Begin to run the model on (N, H, W, 3) BGR; every output will be written into `out`.
 

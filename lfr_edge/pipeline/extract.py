@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfr_edge.biometrics.arena import Arena, Lease
-from lfr_edge.biometrics.image import Image
+from lfr_edge.biometrics.image import STRIDE_PX, Image
 from lfr_edge.biometrics.retention import WORKSPACE
 from lfr_edge.inference.manifest import DetectorSpec, EmbedderSpec, EngineSet
 from lfr_edge.inference.port import InferenceEngine, Pending
@@ -93,6 +93,11 @@ class Extractor:
             width, height = spec.size_px
             for faces in range(1, most_faces + 1):
                 engine.output_shapes((faces * (2 if spec.mirrored else 1), height, width, 3))
+
+    def prepare_pictures(self, width_px: int, height_px: int) -> None:
+        """Meet pictures of that size now, in every lane, for the same reason."""
+        shape = (-(-height_px // STRIDE_PX) * STRIDE_PX, -(-width_px // STRIDE_PX) * STRIDE_PX)
+        self._detector.prepare((1, *shape, 3))
 
     @property
     def lanes(self) -> int:

@@ -73,6 +73,10 @@ class Mailbox:
                 self._changed.notify_all()
         return taken
 
+    def is_lossless(self, camera: str) -> bool:
+        """Whether every picture of this camera is to be looked at."""
+        return camera in self._lossless
+
     def superseded(self, camera: str) -> int:
         """Pictures of this camera that a newer one replaced before anybody looked at them."""
         return self._superseded[camera]

@@ -135,6 +135,10 @@ class Recogniser:
         """Process and wipe one frame; what it returns is sealed."""
         return self.finish(self.start(frame))
 
+    def prepare(self, width_px: int, height_px: int) -> None:
+        """Make the engines ready for pictures of that size: the first one would have to wait for that."""
+        self._extractor.prepare_pictures(width_px, height_px)
+
     def start(self, frame: Frame) -> "Step":
         """Begin a step: its faces are sought from now on. The frame is wiped when the step is finished or abandoned."""
         self._forgotten = False

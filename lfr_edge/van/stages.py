@@ -15,7 +15,7 @@ from lfr_edge.clock import Clock
 from lfr_edge.errors import DeviceError, Reason
 from lfr_edge.inference.port import REQUESTS_PER_LANE
 from lfr_edge.messages.alert import SealedAlert
-from lfr_edge.pipeline.frame_source import FrameSource
+from lfr_edge.pipeline.frame_source import Frame, FrameSource
 from lfr_edge.pipeline.mailbox import Mailbox
 from lfr_edge.pipeline.recognise import Recogniser, Step
 
@@ -89,6 +89,8 @@ class Recognition:
         self._under_way: deque[tuple[Step, float]] = deque()  # and when each was started; the oldest first
         self._step_ms: deque[float] = deque(maxlen=_STEPS_REMEMBERED)
         self._captured_ns: dict[str, deque[int]] = {}  # of the last pictures of each camera
+        self._met_px: set[tuple[int, int]] = set()  # sizes of pictures for which the engines are ready
+        self._unmet_px: set[tuple[int, int]] = set()  # for which they are to be made ready, when none is under way
 
     def finish(self) -> None:
         """No more pictures will come: process what waits, then end."""
@@ -101,6 +103,8 @@ class Recognition:
                 self._start_steps(0 if self._under_way else IDLE_S)
                 if self._under_way:
                     self._finish_step()
+                elif self._unmet_px:
+                    self._meet()
                 elif self._finish.is_set():
                     return
                 else:
@@ -113,6 +117,8 @@ class Recognition:
 
     def _start_steps(self, wait_s: float, *, ended: int = 0) -> None:
         """Begin as many steps as there are lanes for; `ended` of those under way need theirs no longer."""
+        if self._unmet_px:
+            return
         lanes = self.recogniser.lanes
         quick = bool(self._step_ms) and self._step_ms[-1] < _QUICK_MS
         under_way = len(self._under_way) - ended
@@ -123,10 +129,29 @@ class Recognition:
         frames = deque(self._mailbox.take(wait_s, most=room, following=max(following, 0)))
         try:
             while frames:
-                self._under_way.append((self.recogniser.start(frames.popleft()), time.perf_counter()))
+                frame = frames.popleft()
+                if self._is_ready_for(frame):
+                    self._under_way.append((self.recogniser.start(frame), time.perf_counter()))
+                else:
+                    frame.release()
         finally:
             for frame in frames:
                 frame.release()
+
+    def _is_ready_for(self, frame: Frame) -> bool:
+        """Not for the first live picture of its size: held until engines are compiled, it could outlive its row."""
+        size_px = frame.image.width_px, frame.image.height_px
+        if size_px in self._met_px or self._mailbox.is_lossless(frame.camera):
+            return True
+        self._unmet_px.add(size_px)
+        return False
+
+    def _meet(self) -> None:
+        """Make the engines ready for new sizes, while no picture waits for it."""
+        while self._unmet_px:
+            size_px = self._unmet_px.pop()
+            self.recogniser.prepare(*size_px)
+            self._met_px.add(size_px)
 
     def _finish_step(self) -> None:
         """Finish the oldest step. While it is compared and decided, faces are sought in the next pictures already."""

@@ -131,7 +131,7 @@ def test_a_fault_leaves_nothing_of_the_pictures_under_way(
 ) -> None:
     extractor, watchlist, decider, noting, views = parts(engine_set, engine_store, arena, lanes=2)
     recogniser = FailingRecogniser(extractor, watchlist, decider, noting, views)
-    mailbox = Mailbox(views)
+    mailbox = Mailbox(views, lossless=views)
     for name in views:
         camera = street(arena, name)
         frame = camera.read()

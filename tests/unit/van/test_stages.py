@@ -77,6 +77,9 @@ class FakeRecogniser:
         self.finished: list[str] = []
         self._fail_at = fail_at
 
+    def prepare(self, width_px: int, height_px: int) -> None:
+        self.log.append(f"prepare {width_px}x{height_px}")
+
     def start(self, frame: Frame) -> FakeStep:
         self.log.append(f"start {frame.camera} {frame.sequence}")
         return FakeStep(frame, self.log)
@@ -97,7 +100,9 @@ class FakeRecogniser:
 
 
 def recognition(recogniser: FakeRecogniser, mailbox: Mailbox, clock: ManualClock | None = None) -> Recognition:
-    return Recognition(recogniser, mailbox, clock or ManualClock(), print)  # type: ignore[arg-type]
+    running = Recognition(recogniser, mailbox, clock or ManualClock(), print)  # type: ignore[arg-type]
+    running._met_px.add((32, 32))
+    return running
 
 
 def test_a_lost_camera_is_tried_again_and_said_once(arena: Arena, caplog: pytest.LogCaptureFixture) -> None:
@@ -148,6 +153,23 @@ def test_recognition_ends_when_nothing_more_comes_and_closes(arena: Arena) -> No
     assert recogniser.log == ["start north 0", "wait north 0", "finish north 0", "close"]
 
 
+def test_a_live_camera_s_first_picture_is_wiped_before_engines_are_made_ready(arena: Arena) -> None:
+    mailbox, larger = Mailbox(["north"]), np.full((64, 96, 3), 200, np.uint8)
+
+    class Preparing(FakeRecogniser):
+        def prepare(self, width_px: int, height_px: int) -> None:
+            super().prepare(width_px, height_px)
+            assert arena.leased_bytes == 0
+            capture("north", FakeFrameSource("north", [larger], arena, ManualClock()), mailbox, threading.Event())
+
+    recogniser = Preparing()
+    capture("north", FakeFrameSource("north", [larger], arena, ManualClock()), mailbox, threading.Event())
+    running = recognition(recogniser, mailbox)
+    running.finish()
+    running.run()
+    assert recogniser.log == ["prepare 96x64", "start north 0", "wait north 0", "finish north 0", "close"]
+
+
 def test_the_next_picture_is_begun_before_the_last_one_is_finished(arena: Arena) -> None:
     cameras = "north", "south", "west"
     mailbox, recogniser = Mailbox(cameras), FakeRecogniser()
@@ -189,8 +211,9 @@ def test_a_files_pictures_follow_those_under_way_as_long_as_steps_are_quick(aren
 
 
 def test_a_fault_gives_back_the_pictures_of_all_cameras(arena: Arena) -> None:
-    mailbox, recogniser = Mailbox(["north", "south", "west"]), FakeRecogniser(fail_at=1)
-    for camera in ("north", "south", "west"):
+    cameras = "north", "south", "west"
+    mailbox, recogniser = Mailbox(cameras), FakeRecogniser(fail_at=1)
+    for camera in cameras:
         capture(camera, FakeFrameSource(camera, [PICTURE], arena, ManualClock()), mailbox, threading.Event())
     with pytest.raises(ValueError, match="a fault"):
         recognition(recogniser, mailbox).run()
