@@ -126,7 +126,7 @@ def test_a_deployment_killed_at_every_step_comes_to_its_end(van: Kit, original: 
     assert step > 40, "the life of a deployment has many steps"
 
 
-@pytest.mark.parametrize("points", [12, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("points", [12, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_a_van_killed_again_and_again_comes_to_its_end(van: Kit, original: Kit, points: int) -> None:
     dice = random.Random(points)  # noqa: S311 - where to kill, no secret
     killed = 0
