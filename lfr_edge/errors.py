@@ -28,8 +28,10 @@ class Reason(Enum):
     OUTER_INNER_DIFFER = "outer-inner-differ"
     WRONG_RECIPIENT = "wrong-recipient"
     EXPIRED = "expired"
+    KEY_USED = "key-used"
     # refused although well-formed
     OUTSIDE_WINDOW = "outside-window"
+    WINDOW_RUNNING = "window-running"
     WRONG_VAN = "wrong-van"
     WRONG_CAMERA = "wrong-camera"
     CONTRACT_MISMATCH = "contract-mismatch"

@@ -163,6 +163,14 @@ class PackageSealed(Event):
     vans: Ids
 
 
+class RegistryWritten(Event):
+    """A line was added to the office's registry: one whose digest is not here does not count."""
+
+    clauses, writer = (Clause.OPERATION,), Writer.OFFICE
+    kind: Literal["registry-written"] = "registry-written"
+    line_sha256: Digest
+
+
 class WorkspaceClosed(Event):
     """The office's references of a deployment were erased."""
 

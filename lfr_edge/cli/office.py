@@ -60,8 +60,8 @@ def _add_orders(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     van = seal.add_mutually_exclusive_group(required=True)
     van.add_argument("--prekeys", type=Path, metavar="FILE", help="the van's stock of one-time keys; one is used up")
-    van.add_argument("--van-recipient", action="append", metavar="VAN=age1...", help="the key of a van without prekeys")
-    seal.add_argument("--van-key", type=Path, metavar="PUBLIC", help="the van's alert.pub, which signed its prekeys")
+    van.add_argument("--van-recipient", action="append", metavar="VAN=age1...", help="a van's lasting key")
+    seal.add_argument("--van-key", metavar="VAN=PUBLIC", help="the van's alert.pub, which signed its prekeys")
     seal.add_argument(
         "--recipient", action="append", required=True, metavar="age1...", help="a control room; repeatable"
     )
@@ -95,9 +95,10 @@ def _add_records(actions: "argparse._SubParsersAction[argparse.ArgumentParser]")
     registry.add_argument("--day", metavar="YYYY-MM-DD", help="only lists whose window touches this day (UTC)")
     receipt = actions.add_parser("receipt", parents=[_log_arguments()], help="file a van's erasure receipt")
     receipt.add_argument("receipt", type=Path, metavar="FILE")
-    receipt.add_argument("--van-key", type=Path, required=True, metavar="PUBLIC", help="the van's alert.pub")
+    receipt.add_argument("--van-key", required=True, metavar="VAN=PUBLIC", help="the van's alert.pub")
     close = actions.add_parser("close", parents=[_log_arguments()], help="erase references when a deployment is over")
     close.add_argument("work", type=Path, metavar="WORK", help="the folder that enrol made")
+    close.add_argument("--yes", action="store_true", help="even if the window of an order has not ended")
     for action in (registry, receipt, close):
         action.set_defaults(module="lfr_edge.cli.office_records")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lfr_edge.cli.key_folder import new_key_files
 from lfr_edge.crypto.sealed import SealIdentity
-from lfr_edge.crypto.signing import SigningKey
-from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.crypto.signing import SigningKey, VerifyKey
+from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
 from lfr_edge.files import new_file
 from lfr_edge.messages.fields import IDENTIFIER
 from lfr_edge.office.desk import LOG_KEY, LOG_PUBLIC, OFFICE_FILE, WORKSPACE_KEY, new_office_file, read_desk
@@ -25,6 +25,28 @@ def run(args: argparse.Namespace) -> int:
 def ask_passphrase(path: Path) -> str:
     """Ask for the passphrase of a locked key, without showing it."""
     return _ask(f"passphrase of {path}: ")
+
+
+def van_key(text: str) -> tuple[str, VerifyKey]:
+    """The van and its public key, of `VAN=FILE`: no van's key vouches for another van."""
+    van, separator, path = text.partition("=")
+    if not (separator and path and re.fullmatch(IDENTIFIER, van)):
+        raise ConfigError(
+            Reason.VALUE_INVALID,
+            f"--van-key {text} does not name a van and its key",
+            fix="write VAN=FILE, such as van-1=van-1-alert.pub",
+        )
+    return van, VerifyKey.from_file(Path(path))
+
+
+def require_ours(path: Path, said_force: str, said_van: str, *, force: str, van: str) -> None:
+    """UntrustedInputError unless a file that a van signed is of this force, and of the van whose key it is."""
+    if (said_force, said_van) != (force, van):
+        raise UntrustedInputError(
+            Reason.WRONG_VAN,
+            f"{path} says that it is of van '{said_van}' of '{said_force}', not of '{van}' of '{force}'",
+            fix="give that van's file and that van's key",
+        )
 
 
 def _setup(args: argparse.Namespace) -> int:

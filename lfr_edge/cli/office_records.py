@@ -3,16 +3,17 @@
 import argparse
 import hashlib
 import re
-from datetime import date
+from collections.abc import Sequence
+from datetime import date, datetime
 
 from lfr_edge.audit.events import Consulted, ReceiptFiled, WorkspaceClosed
+from lfr_edge.cli.office_keys import require_ours, van_key
 from lfr_edge.clock import SystemClock
 from lfr_edge.crypto.key_files import read
-from lfr_edge.crypto.signing import VerifyKey
-from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
+from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputError
 from lfr_edge.messages.erasure import open_receipt
 from lfr_edge.office.desk import read_desk
-from lfr_edge.office.registry import FiledReceipt, Registry
+from lfr_edge.office.registry import FiledReceipt, Registry, SealedList
 
 _NEVER_SEALED = "never-sealed"  # stands for the order in the log
 
@@ -27,7 +28,7 @@ def _registry(args: argparse.Namespace) -> int:
     journal = desk.journal(SystemClock(), by=args.by, why=args.why)
     day = _day(args.day)
     journal.record(Consulted(by=journal.by, why=journal.why, what="registry", entry=_entry_id(args.entry)))
-    lists = Registry(desk.registry).lists_with(args.entry, day)
+    lists = Registry(desk.registry, journal).lists_with(args.entry, day)
     for line in lists:
         window = f"{line.not_before:%Y-%m-%d %H:%M} to {line.not_after:%Y-%m-%d %H:%M} UTC"
         print(f"{args.entry}: order {line.order}, {window}, van {', '.join(line.vans)}, list {line.watchlist_sha256}")
@@ -40,18 +41,20 @@ def _receipt(args: argparse.Namespace) -> int:
     desk = read_desk(args.office)
     clock = SystemClock()
     journal = desk.journal(clock, by=args.by, why=args.why)
-    registry = Registry(desk.registry)
+    registry = Registry(desk.registry, journal)
     content = read(args.receipt)
-    receipt = open_receipt(content, VerifyKey.from_file(args.van_key))
-    listed = registry.list_for(receipt.order, receipt.van)
-    if listed is None or listed.watchlist_sha256 != receipt.watchlist_sha256:
+    van, key = van_key(args.van_key)
+    receipt = open_receipt(content, key)
+    require_ours(args.receipt, receipt.force, receipt.van, force=desk.force, van=van)
+    if not registry.was_sealed(receipt.order, receipt.van, receipt.watchlist_sha256):
         raise UntrustedInputError(
             Reason.DIGEST_MISMATCH,
-            f"{args.receipt} is for a list that this office did not seal to van '{receipt.van}' last",
+            f"{args.receipt} is for a list that this office did not seal to van '{receipt.van}'",
             fix="give it to the office that sealed order " + receipt.order,
         )
     digest = hashlib.sha256(content).hexdigest()
-    journal.record(
+    registry.append(
+        FiledReceipt(at=clock.utc(), order=receipt.order, van=receipt.van, receipt_sha256=digest, level=receipt.level),
         ReceiptFiled(
             by=journal.by,
             why=journal.why,
@@ -59,10 +62,7 @@ def _receipt(args: argparse.Namespace) -> int:
             van=receipt.van,
             receipt_sha256=digest,
             level=receipt.level,
-        )
-    )
-    registry.append(
-        FiledReceipt(at=clock.utc(), order=receipt.order, van=receipt.van, receipt_sha256=digest, level=receipt.level)
+        ),
     )
     print(f"van {receipt.van} erased order {receipt.order} at {receipt.erased_at:%Y-%m-%d %H:%M} UTC: {receipt.level}")
     for unverified in receipt.unverified:
@@ -74,9 +74,12 @@ def _close(args: argparse.Namespace) -> int:
     from lfr_edge.office import workspace  # noqa: PLC0415 - needs the extra 'office'; the registry does not
 
     desk = read_desk(args.office)
-    journal = desk.journal(SystemClock(), by=args.by, why=args.why)
-    registry = Registry(desk.registry)
-    lists = {line.order: len(line.entries) for line in registry.lists_of(workspace.workspace_id(args.work))}
+    clock = SystemClock()
+    journal = desk.journal(clock, by=args.by, why=args.why)
+    registry = Registry(desk.registry, journal)
+    sealed = registry.lists_of(workspace.workspace_id(args.work))
+    _require_over(sealed, clock.utc(), args)
+    lists = {line.order: len(line.entries) for line in sealed}
     owed = {order: tuple(registry.receipts_owed(order)) for order in lists}
     journal.check()
     workspace.destroy_key(args.work)
@@ -95,6 +98,20 @@ def _close(args: argparse.Namespace) -> int:
         for van in vans:
             print(f"order {order}: van {van} still owes its erasure receipt")
     return 0
+
+
+def _require_over(sealed: Sequence[SealedList], now: datetime, args: argparse.Namespace) -> None:
+    """PolicyError while the list may still have to be sealed again, unless the person says yes to that."""
+    ends = {line.order: f"{line.not_after:%Y-%m-%d %H:%M} UTC" for line in sealed if now < line.not_after}
+    running = [f"{order} (until {end})" for order, end in ends.items()]
+    if running and not args.yes:
+        raise PolicyError(
+            Reason.WINDOW_RUNNING,
+            f"the window of an order has not ended: {', '.join(running)}",
+            fix="close it then; --yes erases now, and the list cannot be sealed again",
+        )
+    for order in running:
+        print(f"order {order}: its window has not ended")
 
 
 def _day(text: str | None) -> date | None:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from lfr_edge.audit.events import BudgetAccepted, OrderSigned, PackageSealed
 from lfr_edge.audit.fields import Event
-from lfr_edge.cli.office_keys import ask_passphrase
+from lfr_edge.cli.office_keys import ask_passphrase, require_ours, van_key
 from lfr_edge.cli.office_sign import show_order
 from lfr_edge.clock import SystemClock
 from lfr_edge.crypto.key_files import read
 from lfr_edge.crypto.sealed import is_recipient
-from lfr_edge.crypto.signing import SigningKey, VerifyKey
+from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.inference.manifest import load_engine_set
 from lfr_edge.messages.order import DEFAULT_BUDGET, Order
@@ -38,11 +38,11 @@ def run(args: argparse.Namespace) -> int:
     work = workspace.open_workspace(args.work, desk.workspace_identity(ask_passphrase))
     engine_set = load_engine_set(work.engine_set, args.manifests)
     workspace.require_contract(work, engine_set)
-    registry = Registry(desk.registry)
+    registry = Registry(desk.registry, journal)
     order = read_order(
         args.order,
         engine_set,
-        van_recipients=_van_recipients(args, registry),
+        van_recipients=_van_recipients(args, desk, registry),
         recipients=tuple(args.recipient),
     )
     _check_force(desk, order)
@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
             order=sealed.id,
             vans=tuple(van.id for van in sealed.vans),
             recipients=tuple(van.recipient for van in sealed.vans),
+            lasting=args.prekeys is None,
             not_before=sealed.not_before,
             not_after=sealed.not_after,
             watchlist_sha256=sealed.watchlist_sha256,
@@ -63,9 +64,8 @@ def run(args: argparse.Namespace) -> int:
             workspace=workspace.workspace_id(args.work),
             entries=tuple(entry.id for entry in references.entries),
         )
-        registry.append(line)
         expected = expect(sealed, calibration_of(engine_set)).per_face
-        journal.record(*_events(journal, sealed, envelope, keys, expected))
+        registry.append(line, *_events(journal, sealed, envelope, keys, expected))
 
     sealed = seal_package(references, order, engine_set, keys, args.out, announce=announce)
     _show(sealed, references, args, len(keys))
@@ -73,15 +73,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _van_recipients(args: argparse.Namespace, registry: Registry) -> dict[str, str]:
+def _van_recipients(args: argparse.Namespace, desk: Desk, registry: Registry) -> dict[str, str]:
     """The deployment key of each van: as given, or an unused prekey that outlives the order."""
     if args.prekeys is None:
         return _pairs(args.van_recipient)
     if args.van_key is None:
         raise ConfigError(
-            Reason.VALUE_INVALID, "prekeys are believed only if their van signed them", fix="give --van-key PUBLIC"
+            Reason.VALUE_INVALID, "prekeys are believed only if their van signed them", fix="give --van-key VAN=PUBLIC"
         )
-    stock = open_prekeys(read(args.prekeys), VerifyKey.from_file(args.van_key))
+    van, key = van_key(args.van_key)
+    stock = open_prekeys(read(args.prekeys), key)
+    require_ours(args.prekeys, stock.force, stock.van, force=desk.force, van=van)
     return {stock.van: choose_prekey(stock, registry.used_recipients(), end_of(args.order))}
 
 

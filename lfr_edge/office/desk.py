@@ -10,8 +10,10 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, ValidationError
 
+from lfr_edge.audit.events import RegistryWritten
 from lfr_edge.audit.fields import Event
 from lfr_edge.audit.log import AuditLog
+from lfr_edge.audit.reader import LogReader, open_log
 from lfr_edge.clock import Clock
 from lfr_edge.crypto.key_files import AskPassphrase
 from lfr_edge.crypto.notes import NoteSigner
@@ -65,6 +67,19 @@ class Journal:
         """ConfigError or DeviceError if nothing can be recorded now: before what takes long, or cannot be undone."""
         with AuditLog.open(self.path, self.signer, self.clock):
             pass
+
+    def registry_digests(self) -> list[str]:
+        """Digests of the registry's lines, as the log has them; nothing if there is no log yet.
+
+        UntrustedInputError if the log was changed.
+        """
+        if not self.path.exists():
+            return []
+        with open_log(self.path) as file:
+            reader = LogReader(file, self.signer.verifier.key)
+            entries = [entry for entry in reader.entries() if isinstance(entry.event, RegistryWritten)]
+        signed = [entry.event for entry in entries if entry.index < reader.tree.size]
+        return [event.line_sha256 for event in signed if isinstance(event, RegistryWritten)]
 
     def record(self, *events: Event) -> None:
         """Append to the log; returns when it is safe on the disk."""

@@ -1,23 +1,27 @@
 """The registry: which ids were on which list, for "was I listed on that day?". Ids and digests, nothing else.
 
-A file of JSON lines that only grows. Each line holds the SHA-256 of the line before it, so that a line cannot be
-changed or taken out without changing all that follow; the log, which is signed, holds the digests of every package.
+A file of JSON lines that only grows. Each line holds the SHA-256 of the line before it, and the office's log, which is
+signed, holds the digest of every line: that is what reading compares with. A line that is not in the log was never
+finished, and its package never went out.
 """
 
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from lfr_edge.audit.fields import Moment
-from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
+from lfr_edge.audit.events import RegistryWritten
+from lfr_edge.audit.fields import Event, Moment
+from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputError
 from lfr_edge.files import PRIVATE
 from lfr_edge.messages.fields import Digest, EntryId, Identifier, Message, Recipient
+from lfr_edge.office.desk import Journal
 
 FIRST = "0" * 64
 """Stands for the line before the first."""
@@ -34,6 +38,8 @@ class SealedList(Message):
     vans: tuple[Identifier, ...]
     recipients: tuple[Recipient, ...]
     """The vans' deployment keys that the list was sealed to: a prekey that is here is used."""
+    lasting: bool
+    """Whether they are keys that a van keeps for many deployments. Prekeys are not, and are never used again."""
     not_before: Moment
     not_after: Moment
     watchlist_sha256: Digest
@@ -63,47 +69,35 @@ _LINE: TypeAdapter[SealedList | FiledReceipt] = TypeAdapter(
 
 
 class Registry:
-    """The registry's lines, checked. Reads the file anew each time."""
+    """The registry's lines, checked against the log. Reads both anew each time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, journal: Journal) -> None:
         self._path = path
+        self._journal = journal
 
-    def append(self, line: SealedList | FiledReceipt) -> None:
-        """Add a line; returns when it is safe on the disk. Cuts off what an interrupted write left."""
-        try:
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
-                content = self._path.read_bytes()
-                whole = content[: content.rfind(b"\n") + 1]
-                digests = [digest for _, digest in self._checked(whole)]
-                last = digests[-1] if digests else FIRST
-                text = line.model_copy(update={"previous": last}).to_json() + b"\n"
-                os.ftruncate(handle, len(whole))
-                os.pwrite(handle, text, len(whole))
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-        except OSError as error:
-            raise ConfigError(
-                Reason.FILE_UNWRITABLE,
-                f"the registry {self._path} cannot be written: {error.strerror}",
-                fix="check its folder and the disk",
-            ) from error
+    def append(self, line: SealedList | FiledReceipt, *events: Event) -> None:
+        """Add a line, and these events with its digest to the log; returns when both are safe on the disk.
+
+        Cuts off what an interrupted write left. PolicyError if a deployment key of the line was used before, decided
+        under the lock: two who seal at the same time never use the same prekey.
+        """
+        with self._locked(fcntl.LOCK_EX) as handle:
+            checked = self._checked(_content(handle))
+            self._require_unused(line, [known for known, _ in checked])
+            previous = hashlib.sha256(checked[-1][1]).hexdigest() if checked else FIRST
+            text = line.model_copy(update={"previous": previous}).to_json()
+            end = sum(len(known) + 1 for _, known in checked)
+            os.ftruncate(handle, end)
+            os.pwrite(handle, text + b"\n", end)
+            os.fsync(handle)
+            by, why = self._journal.by, self._journal.why
+            digest = hashlib.sha256(text).hexdigest()
+            self._journal.record(RegistryWritten(by=by, why=why, line_sha256=digest), *events)
 
     def lines(self) -> list[SealedList | FiledReceipt]:
-        """Everything in it, oldest first; nothing if there is no file. UntrustedInputError if it was changed."""
-        try:
-            content = self._path.read_bytes()
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise ConfigError(
-                Reason.FILE_MISSING,
-                f"the registry {self._path} cannot be read: {error.strerror}",
-                fix="check its rights",
-            ) from error
-        return [line for line, _ in self._checked(content[: content.rfind(b"\n") + 1])]
+        """Everything in it, oldest first. UntrustedInputError if it, or the log, was changed."""
+        with self._locked(fcntl.LOCK_SH) as handle:
+            return [line for line, _ in self._checked(_content(handle))]
 
     def lists_with(self, entry: str, day: date | None = None) -> list[SealedList]:
         """The lists that this id was on; of a day, those whose window touches it (UTC)."""
@@ -121,9 +115,12 @@ class Registry:
         """Every deployment key that a list was ever sealed to."""
         return {recipient for line in self._sealed() for recipient in line.recipients}
 
-    def list_for(self, order: str, van: str) -> SealedList | None:
-        """The list that this van got for this order, the last one if it was sealed again."""
-        return next((line for line in reversed(self._sealed()) if line.order == order and van in line.vans), None)
+    def was_sealed(self, order: str, van: str, watchlist_sha256: str) -> bool:
+        """Whether this van got this list for this order: it may have got several."""
+        return any(
+            line.order == order and van in line.vans and line.watchlist_sha256 == watchlist_sha256
+            for line in self._sealed()
+        )
 
     def receipts_owed(self, order: str) -> list[str]:
         """Vans that got this order's list and whose erasure receipt is not here."""
@@ -134,10 +131,38 @@ class Registry:
     def _sealed(self) -> list[SealedList]:
         return [line for line in self.lines() if isinstance(line, SealedList)]
 
-    def _checked(self, content: bytes) -> Iterator[tuple[SealedList | FiledReceipt, str]]:
-        """Each line, and its own digest."""
-        previous = FIRST
-        for number, text in enumerate(content.split(b"\n")[:-1], start=1):
+    def _require_unused(self, line: SealedList | FiledReceipt, known: Sequence[SealedList | FiledReceipt]) -> None:
+        if not isinstance(line, SealedList):
+            return
+        for earlier in known:
+            if not isinstance(earlier, SealedList) or (line.lasting and earlier.lasting):
+                continue
+            if set(line.recipients) & set(earlier.recipients):
+                raise PolicyError(
+                    Reason.KEY_USED,
+                    f"this deployment key of van '{', '.join(line.vans)}' was used for order '{earlier.order}'",
+                    fix="give --prekeys, which takes one that was never used; if you did, seal again",
+                )
+
+    @contextmanager
+    def _locked(self, lock: int) -> Iterator[int]:
+        try:
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            fcntl.flock(handle, lock)
+            yield handle
+        except OSError as error:
+            raise self._unwritable(error) from error
+        finally:
+            os.close(handle)
+
+    def _checked(self, content: bytes) -> list[tuple[SealedList | FiledReceipt, bytes]]:
+        """Each line that the log confirms, and its own bytes."""
+        texts, logged = content.split(b"\n")[:-1], self._journal.registry_digests()
+        lines, previous = [], FIRST
+        for number, text in enumerate(texts, start=1):
             try:
                 line = _LINE.validate_json(text)
             except ValidationError as error:
@@ -145,11 +170,28 @@ class Registry:
             if line.previous != previous:
                 raise self._changed(number)
             previous = hashlib.sha256(text).hexdigest()
-            yield line, previous
+            # One line more than the log has was never finished; a second one cannot come about.
+            if (number <= len(logged) and previous != logged[number - 1]) or number > len(logged) + 1:
+                raise self._changed(number)
+            lines.append((line, text))
+        if len(lines) < len(logged):
+            raise self._changed(len(lines) + 1)
+        return lines[: len(logged)]
 
     def _changed(self, number: int) -> UntrustedInputError:
         return UntrustedInputError(
             Reason.MALFORMED,
-            f"the registry {self._path} was changed: line {number} is not what followed the line before it",
+            f"the registry {self._path} was changed: line {number} is not the one whose digest is in the log",
             fix="restore the copy whose digests are in the log, and find out who changed it",
         )
+
+    def _unwritable(self, error: OSError) -> ConfigError:
+        return ConfigError(
+            Reason.FILE_UNWRITABLE,
+            f"the registry {self._path} cannot be written: {error.strerror}",
+            fix="check its folder and the disk",
+        )
+
+
+def _content(handle: int) -> bytes:
+    return os.pread(handle, os.fstat(handle).st_size, 0)

@@ -41,6 +41,7 @@ EXAMPLES: tuple[Event, ...] = (
     kinds.PackageSealed(
         **CLERK, **NAMED, order_sha256=B, watchlist_sha256=A, pictures_sha256=C, entries=17_000, vans=("van-1",)
     ),
+    kinds.RegistryWritten(**CLERK, line_sha256=A),
     kinds.WorkspaceClosed(**CLERK, **NAMED, entries=17_000, receipts_owed=("van-1",)),
     kinds.ReceiptFiled(**CLERK, **NAMED, van="van-1", receipt_sha256=A, level="key-destroyed"),
     kinds.PrekeysMade(by="account:technician", why="stock was low", made=20, stock=24),

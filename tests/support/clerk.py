@@ -62,7 +62,7 @@ class Clerk:
     def seal(self, *arguments: object, order: str = ORDER) -> int:
         (self.folder / "order.toml").write_text(order, "utf-8")
         where = (self.folder / "work", "--order", self.folder / "order.toml", "--recipient", self.key)
-        van = () if "--prekeys" in arguments else ("--van-recipient", f"van-1={self.key}")
+        van = () if {"--prekeys", "--van-recipient"} & set(arguments) else ("--van-recipient", f"van-1={self.key}")
         out = () if "--out" in arguments else ("--out", self.folder / "x.lfrd")
         return self("seal", *where, *van, *out, *arguments)
 

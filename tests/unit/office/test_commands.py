@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.clerk import Clerk
+from support.clerk import ORDER, Clerk
 
 from lfr_edge.cli.main import main
 
@@ -78,7 +78,7 @@ def test_references_are_unreadable_without_the_offices_key_and_gone_after_closin
     assert not any(b"E-2" in path.read_bytes() for path in work.iterdir())
     assert clerk.seal() == 0
     capsys.readouterr()
-    assert clerk("close", work) == 0
+    assert clerk("close", work, "--yes") == 0
     assert "order harbour-2026-06-01: van van-1 still owes its erasure receipt" in capsys.readouterr().out
     assert not work.exists()
     (closed,) = clerk.events("workspace-closed")
@@ -90,9 +90,32 @@ def test_an_interrupted_closing_is_completed(clerk: Clerk) -> None:
     assert clerk.seal() == 0
     (clerk.folder / "work" / "key.age").unlink()
     (clerk.folder / "work" / "index.age").unlink()
-    assert clerk("close", clerk.folder / "work") == 0
+    assert clerk("close", clerk.folder / "work", "--yes") == 0
     assert [event.order for event in clerk.events("workspace-closed")] == ["harbour-2026-06-01"]
     assert not (clerk.folder / "work").exists()
+
+
+def test_closing_while_an_orders_window_runs_needs_a_yes(clerk: Clerk, capsys: pytest.CaptureFixture[str]) -> None:
+    path = clerk.write_list("E-2,2.png")
+    path.write_text(path.read_text("utf-8").replace("2027-01-01", "9000-01-01"), "utf-8")
+    assert clerk.enrol() == 0
+    assert clerk.seal(order=ORDER.replace("2026-06-01T", "2020-06-01T")) == 0
+    later = ORDER.replace("2026-06-01T", "2999-06-01T").replace("harbour", "later")
+    assert clerk.seal("--out", clerk.folder / "later.lfrd", order=later) == 0
+    capsys.readouterr()
+    assert clerk("close", clerk.folder / "work") == 2
+    said = capsys.readouterr().err
+    assert "later-2026-06-01 (until 2999-06-01 17:00 UTC)" in said
+    assert "harbour" not in said
+    assert (clerk.folder / "work" / "key.age").exists()
+    assert clerk("close", clerk.folder / "work", "--yes") == 0
+    assert "its window has not ended" in capsys.readouterr().out
+
+
+def test_closing_when_every_window_is_over_needs_no_yes(clerk: Clerk) -> None:
+    assert clerk.enrol() == 0
+    assert clerk.seal(order=ORDER.replace("2026-06-01T", "2020-06-01T")) == 0
+    assert clerk("close", clerk.folder / "work") == 0
 
 
 def test_closing_another_folder_touches_nothing(clerk: Clerk, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ def test_the_registry_answers_after_everything_else_is_gone_and_the_question_is_
 ) -> None:
     assert clerk.enrol() == 0
     assert clerk.seal() == 0
-    assert clerk("close", clerk.folder / "work") == 0
+    assert clerk("close", clerk.folder / "work", "--yes") == 0
     capsys.readouterr()
     assert clerk("registry", "--entry", "E-4", "--day", "2026-06-01") == 0
     assert "E-4: order harbour-2026-06-01, 2026-06-01 09:00 to 2026-06-01 17:00 UTC" in capsys.readouterr().out
@@ -105,11 +105,11 @@ def test_what_cannot_be_logged_does_not_happen(clerk: Clerk, capsys: pytest.Capt
         assert clerk("sign", package, "--key", officer / "order.key", "--yes") == 2
         shown = capsys.readouterr().out
         assert clerk("registry", "--entry", "E-2") == 2
-        assert clerk("close", clerk.folder / "work") == 2
+        assert clerk("close", clerk.folder / "work", "--yes") == 2
     assert package.read_bytes() == before
     assert "E-2" not in shown + capsys.readouterr().out
     assert (clerk.folder / "work" / "key.age").exists()
-    assert clerk("close", clerk.folder / "work") == 0
+    assert clerk("close", clerk.folder / "work", "--yes") == 0
 
 
 def test_nothing_is_signed_that_nobody_agreed_to(clerk: Clerk, capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,10 +187,14 @@ def test_a_prekey_is_used_once_and_only_if_its_van_signed_it_and_it_lives_long_e
     prekeys = Prekeys(force="example", van="van-1", made_at=end, prekeys=tuple(stock))
     (clerk.folder / "prekeys").write_bytes(sign_prekeys(prekeys, van))
     given = ("--prekeys", clerk.folder / "prekeys", "--van-key")
-    assert clerk.seal(*given, clerk.folder / "stranger.pub") == 2
+    assert clerk.seal(*given, f"van-1={clerk.folder}/stranger.pub") == 2
+    assert clerk.seal(*given, f"van-2={clerk.folder}/van.pub") == 2
+    assert "is of van 'van-1' of 'example', not of 'van-2'" in capsys.readouterr().err
+    assert clerk.seal(*given, f"{clerk.folder}/van.pub") == 2
+    assert "fix: write VAN=FILE" in capsys.readouterr().err
     for name in ("one", "two"):
-        assert clerk.seal(*given, clerk.folder / "van.pub", "--out", clerk.folder / name) == 0
-    assert clerk.seal(*given, clerk.folder / "van.pub", "--out", clerk.folder / "three") == 2
+        assert clerk.seal(*given, f"van-1={clerk.folder}/van.pub", "--out", clerk.folder / name) == 0
+    assert clerk.seal(*given, f"van-1={clerk.folder}/van.pub", "--out", clerk.folder / "three") == 2
     assert "1 unused of 3 expire before the deployment ends" in capsys.readouterr().err
     used = []
     for name in ("one", "two"):
@@ -198,6 +202,13 @@ def test_a_prekey_is_used_once_and_only_if_its_van_signed_it_and_it_lives_long_e
             order = Order.from_untrusted(unverified_payload(package.order, Purpose.ORDER))
             used.append(order.vans[0].recipient)
     assert used == [keys[1], keys[0]], "the one that expires first"
+    assert clerk.seal("--van-recipient", f"van-1={keys[0]}", "--out", clerk.folder / "four") == 2
+    assert "was used for order 'harbour-2026-06-01'" in capsys.readouterr().err
+    foreign = prekeys.model_copy(update={"force": "other"})
+    (clerk.folder / "prekeys").write_bytes(sign_prekeys(foreign, van))
+    assert clerk.seal(*given, f"van-1={clerk.folder}/van.pub", "--out", clerk.folder / "four") == 2
+    assert "is of van 'van-1' of 'other', not of 'van-1' of 'example'" in capsys.readouterr().err
+    assert not (clerk.folder / "four").exists()
 
 
 def test_a_receipt_settles_what_its_van_owes_and_no_other_does(
@@ -205,6 +216,7 @@ def test_a_receipt_settles_what_its_van_owes_and_no_other_does(
 ) -> None:
     assert clerk.enrol() == 0
     assert clerk.seal() == 0
+    assert clerk.seal("--out", clerk.folder / "y.lfrd") == 0, "sealed again; the van loaded the first"
     van, stranger = SigningKey.generate(), SigningKey.generate()
     van.public.to_file(clerk.folder / "van.pub")
     with open_package(clerk.folder / "x.lfrd") as package:
@@ -223,19 +235,21 @@ def test_a_receipt_settles_what_its_van_owes_and_no_other_does(
         sign_receipt(receipt, stranger),
         sign_receipt(receipt.model_copy(update={"watchlist_sha256": "2" * 64}), van),
         sign_receipt(receipt.model_copy(update={"order": "another"}), van),
+        sign_receipt(receipt.model_copy(update={"force": "other"}), van),
+        sign_receipt(receipt.model_copy(update={"van": "van-2"}), van),
         b"{}",
     ]
     for number, content in enumerate(wrong):
         path = clerk.folder / f"wrong-{number}"
         path.write_bytes(content)
-        assert clerk("receipt", path, "--van-key", clerk.folder / "van.pub") == 2
+        assert clerk("receipt", path, "--van-key", f"van-1={clerk.folder}/van.pub") == 2
     assert clerk.events("receipt-filed") == []
     (clerk.folder / "receipt").write_bytes(sign_receipt(receipt, van))
     capsys.readouterr()
-    assert clerk("receipt", clerk.folder / "receipt", "--van-key", clerk.folder / "van.pub") == 0
+    assert clerk("receipt", clerk.folder / "receipt", "--van-key", f"van-1={clerk.folder}/van.pub") == 0
     assert "it could not verify: old-blocks" in capsys.readouterr().out
     assert [event.level for event in clerk.events("receipt-filed")] == ["key-destroyed"]
-    assert clerk("close", clerk.folder / "work") == 0
+    assert clerk("close", clerk.folder / "work", "--yes") == 0
     assert [event.receipts_owed for event in clerk.events("workspace-closed")] == [()]
 
 
