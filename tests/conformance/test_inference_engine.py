@@ -202,6 +202,24 @@ def test_nothing_under_way_is_referred_to_after_its_wait(subject: Subject) -> No
     assert [watcher() for watcher in watchers] == [None] * len(watchers)
 
 
+def test_a_prepared_engine_compiles_nothing_more(store: EngineStore) -> None:
+    subject = open_subject("openvino-detector", store)
+    subject.engine.prepare(subject.shape(1))
+    (graphs,) = subject.engine._graphs.values()  # type: ignore[attr-defined]
+    prepared = set(graphs)
+    batches = [pictures(subject.shape(1), seed) for seed in range(most_under_way(subject))]
+    for pending in [subject.engine.start(batch, subject.outputs(batch.shape)) for batch in batches]:
+        pending.wait()
+    assert set(graphs) == prepared
+    assert len(prepared) == subject.engine.lanes
+    subject.engine.close()
+
+
+def test_preparing_for_a_wrong_shape_is_refused(subject: Subject) -> None:
+    with pytest.raises(ValueError, match="takes"):
+        subject.engine.prepare((1, 33, 33, 3))
+
+
 def test_shapes_can_be_asked_for_while_a_batch_is_under_way(subject: Subject) -> None:
     batch = pictures(subject.shape(1))
     expected, outputs = subject.infer(batch), subject.outputs(batch.shape)
