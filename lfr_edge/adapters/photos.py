@@ -6,6 +6,7 @@ No module of the van imports it.
 
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -28,24 +29,24 @@ _FORMATS = ("JPEG", "PNG", "WEBP")
 _LONGEST_PX = 640
 
 
-def read_photo(path: Path, arena: Arena, row: Row) -> Image:
+def read_photo(source: Path | BinaryIO, arena: Arena, row: Row) -> Image:
     """The photo upright, no side longer than 640 px, in a lease of `row`.
 
     UntrustedInputError if it is not a picture that can be used.
     """
-    upright = _upright(path)
+    upright = _upright(source)
     upright.thumbnail((_LONGEST_PX, _LONGEST_PX))
     image = Image.blank(arena, row, upright.width, upright.height)
     np.copyto(image.pixels, np.asarray(upright)[..., ::-1])
     return image
 
 
-def _upright(path: Path) -> Pillow.Image:
+def _upright(source: Path | BinaryIO) -> Pillow.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata, which is not used
             warnings.simplefilter("error", Pillow.DecompressionBombWarning)
-            with Pillow.open(path, formats=_FORMATS) as untrusted:
+            with Pillow.open(source, formats=_FORMATS) as untrusted:
                 untrusted.draft("RGB", (_LONGEST_PX, _LONGEST_PX))
                 return ImageOps.exif_transpose(untrusted).convert("RGB")
     except (Pillow.DecompressionBombWarning, Pillow.DecompressionBombError) as error:

@@ -21,7 +21,7 @@ from lfr_edge.office import workspace
 from lfr_edge.office.assess import Verdict
 from lfr_edge.office.desk import Journal, read_desk
 from lfr_edge.office.enrol import Photo, measure_photos, sha256_of_photo
-from lfr_edge.office.listing import Problem, Row, differing_fields, read_list
+from lfr_edge.office.listing import Problem, Row, differing_fields, list_bytes, read_list
 from lfr_edge.office.references import References, gather, unusable
 from lfr_edge.office.report import QualityReport, check_new
 from lfr_edge.office.workspace import Workspace
@@ -40,24 +40,41 @@ def run(args: argparse.Namespace) -> int:
     return _enrol(args) if args.action == "enrol" else _look_alikes(args)
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The list as it was read, and the digest of those very bytes."""
+
+    rows: Sequence[Row]
+    sha256: str
+
+
 def _enrol(args: argparse.Namespace) -> int:
     desk = read_desk(args.office)
     journal = desk.journal(SystemClock(), by=args.by, why=args.why)
     if args.report is not None:
         check_new(args.report)
     again = workspace.exists(args.out)
-    rows, problems = read_list(args.list, args.photos, desk.vocabulary)
+    content = list_bytes(args.list)  # once: what is logged is the digest of what was read
+    rows, problems = read_list(args.list, args.photos, desk.vocabulary, content=content)
     if problems:
         return _show_problems(args.list, problems)
     journal.check()
     engine_set = load_engine_set(args.engine_set, args.manifests)
     identity = desk.workspace_identity(ask_passphrase)
-    if again:
+    if not again:
+        with _engines(args, engine_set):  # what is missing is said before anything is made
+            workspace.create(args.out, identity, engine_set)
+    with workspace.locked(args.out):
         work = workspace.open_workspace(args.out, identity)
         workspace.require_contract(work, engine_set)
-    else:
-        with _engines(args, engine_set):  # what is missing is said before anything is made
-            work = workspace.create(args.out, identity, engine_set)
+        given = _Given(rows, hashlib.sha256(content).hexdigest())
+        return _enrol_into(work, given, args, engine_set, journal)
+
+
+def _enrol_into(
+    work: Workspace, given: _Given, args: argparse.Namespace, engine_set: EngineSet, journal: Journal
+) -> int:
+    rows = given.rows
     photos = _measure_all(rows, work, args, engine_set)
     problems = unusable(rows, photos)
     references = None if problems else gather(rows, photos, engine_set=engine_set.name, contract=engine_set.contract)
@@ -70,7 +87,7 @@ def _enrol(args: argparse.Namespace) -> int:
         print(f"{args.report}/report.html: look at it, then delete it")
     if references is None or compared is None:
         return _show_problems(args.list, problems)
-    _keep(_Kept(work, rows, photos, references), journal, args.list, compared)
+    _keep(_Kept(work, given, photos, references), journal, compared)
     _show(report, work)
     print(_lowered(references))
     return 0
@@ -125,19 +142,18 @@ class _Kept:
     """What is to become the enrolled list."""
 
     work: Workspace
-    rows: Sequence[Row]
+    given: _Given
     photos: Sequence[Photo]
     references: References
 
 
-def _keep(new: _Kept, journal: Journal, listing: Path, compared: Comparison) -> None:
+def _keep(new: _Kept, journal: Journal, compared: Comparison) -> None:
     """Log what is collected, altered, erased and compared, then make it the list."""
     by, why = journal.by, journal.why
-    list_sha256 = hashlib.sha256(listing.read_bytes()).hexdigest()
     enrolled = Enrolled(
         by=by,
         why=why,
-        list_sha256=list_sha256,
+        list_sha256=new.given.sha256,
         references_sha256=new.references.sha256,
         contract=new.references.contract,
         entries=len(new.references.entries),
@@ -145,7 +161,7 @@ def _keep(new: _Kept, journal: Journal, listing: Path, compared: Comparison) -> 
         photos_refused=sum(not photo.usable for photo in new.photos),
     )
     journal.record(*_changes(new, journal), enrolled, _compared_event(journal, new.references, compared))
-    new.work.finish(new.rows, new.photos, list_sha256)
+    new.work.finish(new.given.rows, new.photos, new.given.sha256)
 
 
 def _changes(new: _Kept, journal: Journal) -> list[Event]:
@@ -153,7 +169,7 @@ def _changes(new: _Kept, journal: Journal) -> list[Event]:
     if not new.work.has_list():
         return []
     by, why = journal.by, journal.why
-    before, after = _by_entry(new.work.rows()), _by_entry(list(zip(new.rows, new.photos, strict=True)))
+    before, after = _by_entry(new.work.rows()), _by_entry(list(zip(new.given.rows, new.photos, strict=True)))
     events: list[Event] = [EntryRemoved(by=by, why=why, entry=entry) for entry in before if entry not in after]
     for entry, pairs in after.items():
         if entry not in before:

@@ -12,7 +12,7 @@ from lfr_edge.clock import SystemClock
 from lfr_edge.crypto.key_files import read
 from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputError
 from lfr_edge.messages.erasure import open_receipt
-from lfr_edge.office.desk import read_desk
+from lfr_edge.office.desk import Journal, read_desk
 from lfr_edge.office.registry import FiledReceipt, Registry, SealedList
 
 _NEVER_SEALED = "never-sealed"  # stands for the order in the log
@@ -77,8 +77,21 @@ def _close(args: argparse.Namespace) -> int:
     clock = SystemClock()
     journal = desk.journal(clock, by=args.by, why=args.why)
     registry = Registry(desk.registry, journal)
+    with workspace.locked(args.work):  # an enrolment that runs would write into what is erased
+        owed = _erase(args, registry, journal, clock.utc())
+    print(f"{args.work}: erased")
+    for order, vans in owed.items():
+        for van in vans:
+            print(f"order {order}: van {van} still owes its erasure receipt")
+    return 0
+
+
+def _erase(args: argparse.Namespace, registry: Registry, journal: Journal, now: datetime) -> dict[str, tuple[str, ...]]:
+    """Erase the workspace and record it; returns which vans owe a receipt for which order."""
+    from lfr_edge.office import workspace  # noqa: PLC0415 - as above
+
     sealed = registry.lists_of(workspace.workspace_id(args.work))
-    _require_over(sealed, clock.utc(), args)
+    _require_over(sealed, now, args)
     lists = {line.order: len(line.entries) for line in sealed}
     owed = {order: tuple(registry.receipts_owed(order)) for order in lists}
     journal.check()
@@ -93,11 +106,7 @@ def _close(args: argparse.Namespace) -> int:
         )
     )
     workspace.remove(args.work)
-    print(f"{args.work}: erased")
-    for order, vans in owed.items():
-        for van in vans:
-            print(f"order {order}: van {van} still owes its erasure receipt")
-    return 0
+    return owed
 
 
 def _require_over(sealed: Sequence[SealedList], now: datetime, args: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -30,6 +31,7 @@ from lfr_edge.vision.quality import Quality
 _READERS = 2
 _AHEAD = 4  # photos read before they are needed: 1.2 MB each at 640 px
 _LARGEST_BYTES = 64 << 20
+_NOTHING = hashlib.sha256().hexdigest()
 
 
 class FaceExtractor(Protocol):
@@ -90,7 +92,7 @@ def sha256_of_photo(path: Path) -> str:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     except OSError:
-        return hashlib.sha256().hexdigest()
+        return _NOTHING
     return digest.hexdigest()
 
 
@@ -111,13 +113,17 @@ def measure_photos(paths: Iterable[Path], extractor: FaceExtractor, arena: Arena
 
 
 def _read(path: Path, arena: Arena) -> _Read:
-    digest = sha256_of_photo(path)
+    """Read once: what is measured is what the digest is of."""
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            return _Read(digest, None, Finding("the file is too large", "save a smaller copy as JPEG"))
-        return _Read(digest, read_photo(path, arena, TEMPLATES), None)
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_BYTES + 1)
     except OSError as error:
-        return _Read(digest, None, Finding(f"it cannot be read: {error.strerror}", "check the file"))
+        return _Read(_NOTHING, None, Finding(f"it cannot be read: {error.strerror}", "check the file"))
+    if len(content) > _LARGEST_BYTES:
+        return _Read(sha256_of_photo(path), None, Finding("the file is too large", "save a smaller copy as JPEG"))
+    digest = hashlib.sha256(content).hexdigest()
+    try:
+        return _Read(digest, read_photo(BytesIO(content), arena, TEMPLATES), None)
     except UntrustedInputError as error:
         return _Read(digest, None, Finding(error.message, error.fix))
 

@@ -8,6 +8,7 @@ import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
@@ -53,9 +54,25 @@ class Problem:
         return f"line {self.line}: {self.subject}: {self.what}; {self.fix}"
 
 
-def read_list(path: Path, photos: Path, vocabulary: Vocabulary | None = None) -> tuple[list[Row], list[Problem]]:
-    """The rows that are in order, and what is wrong with the others. ConfigError if it is not such a list at all."""
-    lines = _read_json(path) if path.suffix.lower() == ".json" else _read_csv(path)
+def list_bytes(path: Path) -> bytes:
+    """The list's file. ConfigError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            Reason.FILE_MISSING, f"{path} cannot be read: {error.strerror}", fix="check the path"
+        ) from error
+
+
+def read_list(
+    path: Path, photos: Path, vocabulary: Vocabulary | None = None, *, content: bytes | None = None
+) -> tuple[list[Row], list[Problem]]:
+    """The rows that are in order, and what is wrong with the others. ConfigError if it is not such a list at all.
+
+    `content`, if the file was read before: then it is not read again.
+    """
+    content = list_bytes(path) if content is None else content
+    lines = _read_json(path, content) if path.suffix.lower() == ".json" else _read_csv(path, content)
     if not lines:
         raise ConfigError(Reason.FILE_MALFORMED, f"{path} lists nobody", fix="add a line for each person")
     rows: list[Row] = []
@@ -72,36 +89,31 @@ def read_list(path: Path, photos: Path, vocabulary: Vocabulary | None = None) ->
     return rows, sorted([*problems, *_contradictions(rows)], key=lambda problem: problem.line)
 
 
-def _read_csv(path: Path) -> list[tuple[int, Mapping[str, str]]]:
+def _read_csv(path: Path, content: bytes) -> list[tuple[int, Mapping[str, str]]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            _check_columns(path, reader.fieldnames or ())
-            return [(reader.line_num, fields) for fields in reader]
-    except OSError as error:
-        raise _unreadable(path, error) from error
+        reader = csv.DictReader(StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        _check_columns(path, reader.fieldnames or ())
+        return [(reader.line_num, fields) for fields in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(
             Reason.FILE_MALFORMED, f"{path} is not a CSV file in UTF-8", fix="save it as 'CSV UTF-8', with commas"
         ) from error
 
 
-def _read_json(path: Path) -> list[tuple[int, Mapping[str, str]]]:
+def _read_json(path: Path, content: bytes) -> list[tuple[int, Mapping[str, str]]]:
     """An array of objects with the columns' names; `line` is the place in the array, from 1."""
     try:
-        content = json.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise _unreadable(path, error) from error
+        items = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError
         raise ConfigError(
             Reason.FILE_MALFORMED, f"{path} is not a JSON file in UTF-8", fix="save it as JSON, or as CSV"
         ) from error
-    if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise ConfigError(
             Reason.FILE_MALFORMED, f"{path} is not an array of objects", fix="write one object for each photo"
         )
     lines: list[tuple[int, Mapping[str, str]]] = []
-    for number, item in enumerate(content, start=1):
+    for number, item in enumerate(items, start=1):
         _check_columns(path, item)
         lines.append((number, {name: _text(item[name]) if name in item else "" for name in (*_REQUIRED, *_OPTIONAL)}))
     return lines
@@ -112,10 +124,6 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _unreadable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(Reason.FILE_MISSING, f"{path} cannot be read: {error.strerror}", fix="check the path")
 
 
 def _check_columns(path: Path, columns: Iterable[str]) -> None:

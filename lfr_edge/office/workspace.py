@@ -5,16 +5,18 @@
     000001.age   photos as they were measured, up to 64 in a file, sealed to the workspace's key
     index.age    the list that was enrolled last, without problems: who, and which photos
 
-Erasing overwrites and removes `key.age` first: without it the rest opens to nobody. A photo is known by the digest of
-its bytes, so that an interrupted or repeated enrolment measures none twice.
+Erasing overwrites and removes `key.age` first: without it the rest opens to nobody, nor does what was removed before.
+A photo is known by the digest of its bytes, so that an interrupted or repeated enrolment measures none twice.
 """
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import Field
@@ -66,7 +68,7 @@ class _Index(Message):
 
 
 class Workspace:
-    """One office's references of one list. Not for two processes at once."""
+    """One office's references of one list. Whoever changes it holds `locked` from before it is opened."""
 
     def __init__(self, folder: Path, key: _Key) -> None:
         self.folder = folder
@@ -112,7 +114,10 @@ class Workspace:
         return (self.folder / _INDEX).exists()
 
     def finish(self, rows: Sequence[Row], photos: Sequence[Photo], list_sha256: str) -> None:
-        """Make these rows, each with its photo, the enrolled list; photos of nobody on it are erased."""
+        """Make these rows, each with its photo, the enrolled list; photos of nobody on it are removed.
+
+        Removed, not erased: the workspace's key opens what the disk may still hold of them, until it is destroyed.
+        """
         index = _Index(
             list_sha256=list_sha256,
             rows=tuple(
@@ -154,14 +159,33 @@ class Workspace:
             raise _damaged(self.folder) from error
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Nobody else changes this workspace in the block. ConfigError if somebody does just now, or it is none."""
+    try:
+        handle = os.open(folder / _RECIPIENT, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _none(folder) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                Reason.FILE_IN_USE,
+                f"another process changes {folder}",
+                fix="wait until it has ended, then run it again",
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
 def workspace_id(folder: Path) -> str:
     """Which workspace this is, for the registry: a digest. Works as long as anything of it is there."""
     try:
         recipient = (folder / _RECIPIENT).read_text("ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            Reason.FILE_MISSING, f"{folder} is not a workspace", fix="give the folder that `office enrol` made"
-        ) from error
+        raise _none(folder) from error
     return hashlib.sha256(recipient.strip().encode()).hexdigest()
 
 
@@ -304,6 +328,12 @@ def _check_new(folder: Path) -> None:
 def _unwritable(folder: Path, why: str | None) -> ConfigError:
     return ConfigError(
         Reason.FILE_UNWRITABLE, f"{folder} cannot be written: {why}", fix="check the path, its permissions and the disk"
+    )
+
+
+def _none(folder: Path) -> ConfigError:
+    return ConfigError(
+        Reason.FILE_MISSING, f"{folder} is not a workspace", fix="give the folder that `office enrol` made"
     )
 
 

@@ -1,12 +1,14 @@
 """Enrolling, comparing and closing, with faces that a fake extractor reads out of plain colours."""
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import pytest
 from support.clerk import ORDER, Clerk
 
 from lfr_edge.cli.main import main
+from lfr_edge.office import workspace
 
 
 def test_enrolling_again_measures_only_what_is_new_and_logs_what_changed(
@@ -116,6 +118,31 @@ def test_closing_when_every_window_is_over_needs_no_yes(clerk: Clerk) -> None:
     assert clerk.enrol() == 0
     assert clerk.seal(order=ORDER.replace("2026-06-01T", "2020-06-01T")) == 0
     assert clerk("close", clerk.folder / "work") == 0
+
+
+def test_a_workspace_is_changed_by_one_at_a_time(clerk: Clerk, capsys: pytest.CaptureFixture[str]) -> None:
+    assert clerk.enrol() == 0
+    with workspace.locked(clerk.folder / "work"):
+        capsys.readouterr()
+        assert clerk.enrol() == 2
+        assert clerk("close", clerk.folder / "work", "--yes") == 2
+    assert capsys.readouterr().err.count("another process changes") == 2
+    assert clerk.enrol() == 0
+
+
+def test_the_logged_digest_is_of_the_list_that_was_read(
+    clerk: Clerk, extractor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, detect = clerk.folder / "list.csv", extractor.detect
+    read = sha256(path.read_bytes()).hexdigest()
+
+    def meanwhile(image: Any) -> Any:
+        path.write_text("changed while photos are measured", "utf-8")
+        return detect(image)
+
+    monkeypatch.setattr(extractor, "detect", meanwhile)
+    assert clerk.enrol() == 0
+    assert [event.list_sha256 for event in clerk.events("enrolled")] == [read]
 
 
 def test_closing_another_folder_touches_nothing(clerk: Clerk, capsys: pytest.CaptureFixture[str]) -> None:

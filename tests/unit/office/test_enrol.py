@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -172,3 +173,24 @@ def test_the_reference_picture_is_the_face_with_a_margin(tmp_path: Path, arena: 
     red, _, blue = crop.getpixel((34, 34))
     assert (red > 200, blue < 50) == (True, True)
     assert at_the_edge.size == (84, 78)
+
+
+def test_what_is_measured_is_what_the_digest_is_of(
+    photos: Path, photo: MakePhoto, extractor: Any, arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody puts another picture there while the photo is decoded."""
+    path = photos / photo("one.png", who=2)
+    before = path.read_bytes()
+
+    def replaced(source: Any, *arguments: Any) -> Any:
+        photo("one.png", who=4)
+        return read_photo(source, *arguments)
+
+    monkeypatch.setattr("lfr_edge.office.enrol.read_photo", replaced)
+    (measured,) = measure_photos([path], extractor, arena)
+    assert path.read_bytes() != before
+    assert measured.sha256 == sha256(before).hexdigest()
+    monkeypatch.undo()
+    path.write_bytes(before)
+    (undisturbed,) = measure_photos([path], extractor, arena)
+    assert measured.template == undisturbed.template
