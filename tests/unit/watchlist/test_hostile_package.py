@@ -386,6 +386,7 @@ HOSTILE_AGE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE_AGE)
+@pytest.mark.timeout(10)  # ten thousand stanzas took 13 s
 def test_a_hostile_age_file_opens_nothing(container: bytes, arena: Arena, contract: str, name: str) -> None:
     identity = SealIdentity.generate()
     hostile = HOSTILE_AGE[name](seal(container, [identity.recipient]))
