@@ -128,7 +128,7 @@ def test_the_van_reads_what_the_office_sealed(office: Office, arena: Arena) -> N
         for entry in watchlist.entries:
             assert package.pictures.open(entry) == office.references.picture(entry.id)
         scores = np.empty(watchlist.template_count, np.float32)
-        assert watchlist.template_count == 4
+        assert watchlist.template_count == order.template_count == 4
         for row, place in zip(office.references.templates, (0, 0, 1, 2), strict=True):
             entry = watchlist.entries[place]
             first, _ = watchlist.search(row, scores=scores)
@@ -270,6 +270,12 @@ def test_an_existing_package_is_not_replaced(office: Office) -> None:
         ('id = "van-1"', 'name = "van-1"', "vans: missing or without id"),
         ("demo = false", 'demo = false\ncontract = "x"', "contract: filled in by sealing"),
         ("demo = false", "demo = false\nlist_size = 3", "list_size: filled in by sealing"),
+        ("demo = false", "demo = false\ntemplate_count = 3", "template_count: filled in by sealing"),
+        (
+            "demo = false",
+            "demo = false\nbudget = 1.0",
+            "the order: value error, budget is above 0.001: budget_accepted",
+        ),
         ("demo = false", "demo = false\n[budget_accepted]\nby = 'A'", "budget_accepted.why: field required"),
         ("expected_faces = 10000\n", "", "expected_faces: field required"),
         ("demo = false", "demo =", "line"),
