@@ -71,7 +71,7 @@ class Order(Message):
     pictures_sha256: Digest
     contract: Digest
     engine_sets: Annotated[tuple[Digest, ...], Field(min_length=1), Distinct]
-    recipients: Annotated[tuple[Recipient, ...], Field(min_length=1), Distinct]
+    recipients: Annotated[tuple[Recipient, ...], Field(min_length=1, max_length=64), Distinct]
     """Control rooms: alerts are sealed to all of them."""
     alert_expiry_h: Annotated[float, Field(ge=0.01, le=24)] = 24
     """How long after the decision an alert may be shown."""

@@ -17,7 +17,7 @@ import pytest
 from support.custody import ENGINE_SET, START, Holder, Kit, kit
 
 from lfr_edge.biometrics.arena import Arena
-from lfr_edge.crypto.sealed import SealIdentity, seal
+from lfr_edge.crypto.sealed import SealIdentity, open_sealed, seal
 from lfr_edge.crypto.signing import Purpose, SigningKey, sign
 from lfr_edge.errors import LfrEdgeError, Reason, UntrustedInputError
 from lfr_edge.messages.examples import ORDER, RECIPIENT
@@ -570,6 +570,15 @@ def test_an_order_that_is_no_object_of_ours_is_refused(payload: bytes) -> None:
         with pytest.raises(LfrEdgeError) as refused:
             open_order(hostile, [_OFFICER.public])
         assert refused.value.reason is Reason.MALFORMED
+
+
+def test_what_is_sealed_to_as_many_control_rooms_as_an_order_may_name_opens() -> None:
+    rooms = [SealIdentity.generate() for _ in range(65)]
+    recipients = [room.recipient for room in rooms]
+    assert open_changed(genuine_order() | {"recipients": recipients[:64]}).recipients == tuple(recipients[:64])
+    assert open_sealed(seal(b"alert" * 10_000, recipients[:64]), rooms[63]) == b"alert" * 10_000
+    with pytest.raises(UntrustedInputError, match="recipients"):
+        open_changed(genuine_order() | {"recipients": recipients})
 
 
 def test_an_envelope_of_a_hundred_thousand_bad_signatures_is_refused_at_the_first() -> None:
