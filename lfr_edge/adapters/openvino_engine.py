@@ -13,6 +13,7 @@ why a lane is a graph of its own, and not a stream of a common one: no stream ca
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,15 +133,18 @@ class OpenVinoEngine:
     def forget(self) -> None:
         """Overwrite the activations of everything since the last call; what is under way is finished first."""
         self._check_open()
-        for graph in self._every_graph():
-            graph.forget()
+        with ExitStack() as all_of_them:  # also the others, if one fails
+            for graph in self._every_graph():
+                all_of_them.callback(graph.forget)
 
     def close(self) -> None:
         """Forget and free the graphs. Idempotent."""
-        if not self._closed:
-            self.forget()
-        self._graphs.clear()
-        self._closed = True
+        try:
+            if not self._closed:
+                self.forget()
+        finally:
+            self._graphs.clear()
+            self._closed = True
 
     def _check_open(self) -> None:
         if self._closed:

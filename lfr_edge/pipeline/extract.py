@@ -155,9 +155,9 @@ class Extractor:
         So the remains are the faces of larger batches, and pictures if the cameras' sizes differ. Measured with
         OpenVINO: after a batch of 8 and a hundred of 2, three quarters of the first one's activations are still there.
         """
-        if len(self._detected_shapes) > 1:
+        if len(self._detected_shapes) > 1:  # a camera that changed its size, or went, has left its last picture behind
             self._detector.forget()
-        self._detected_shapes.clear()
+            self._detected_shapes.clear()
         self._forget_faces()
 
     def _forget_faces(self) -> None:

@@ -218,13 +218,12 @@ class Recogniser:
             track = self._person(frame, face, row, value)
             if track is None or track.settled:
                 continue
-            if value > track.best_quality:
+            if value > track.best_quality and track.keep_sample(frame.image, detection.box_px, others):
                 track.best_quality = value
-                track.keep_sample(frame.image, detection.box_px, others)
             track.fuse(row, value)
             first, runner_up = self._watchlist.search(row, scores=scores)
             track.rest_while(self._decider.rule.short_of(track.faces, first.score))
-            if not self._decider.confirms(track.streak, track.faces, first, runner_up):
+            if not self._decider.confirms(track.streak, track.faces, first, runner_up) or track.sample is None:
                 continue
             track.settle()
             self.counts.matches += 1

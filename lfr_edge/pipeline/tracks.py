@@ -113,16 +113,20 @@ class Track:
         _fuse(features, quality**_WEIGHT_POWER, self._features.array)
         self.faces += 1
 
-    def keep_sample(self, image: Image, box_px: Box, others_px: Sequence[Box]) -> None:
-        """Remember the pixels inside the box, with other people's faces in it covered, as the best sample so far."""
+    def keep_sample(self, image: Image, box_px: Box, others_px: Sequence[Box]) -> bool:
+        """Remember the pixels inside the box, with other people's faces in it covered, as the best sample so far.
+
+        False, and nothing is changed, if no pixel of the picture is inside.
+        """
         rows, columns = covered(box_px, image.height_px, image.width_px)
         if rows.start == rows.stop or columns.start == columns.stop:
-            return
+            return False
         self._drop_sample()
         self._sample = self._arena.lease(TRACK, (rows.stop - rows.start, columns.stop - columns.start, 3))
         np.copyto(self._sample.array, image.pixels[rows, columns])
         inside = [moved(box, -columns.start, -rows.start) for box in (box_px, *others_px)]
         cover_others(self._sample.array, inside[0], inside[1:])
+        return True
 
     @property
     def sample(self) -> Lease | None:

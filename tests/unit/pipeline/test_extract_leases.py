@@ -229,3 +229,20 @@ def test_only_what_the_next_inference_would_not_overwrite_is_forgotten(arena: Ar
     assert detector.calls == ["forget"]
     other.release()
     image.release()
+
+
+def test_the_last_picture_of_a_camera_that_went_is_forgotten(arena: Arena, image: Image) -> None:
+    """Its size may change exactly between two calls: then nothing since the last one shows that there were two."""
+    detector = FakeDetector(FACES)
+    subject = extractor(arena, 4, detector=detector)
+    subject.detect(image)
+    subject.forget_remains()
+    other = Image.blank(arena, FRAME, WIDTH_PX + 64, HEIGHT_PX)
+    subject.detect(other)
+    subject.forget_remains()
+    assert detector.calls == ["forget"]
+    subject.detect(other)
+    subject.forget_remains()
+    assert detector.calls == ["forget"], "one size again"
+    other.release()
+    image.release()

@@ -102,7 +102,7 @@ def test_the_sample_is_the_box_in_whole_pixels_inside_the_picture(
 
 def test_a_box_outside_the_picture_is_no_sample(arena: Arena, image: Image) -> None:
     track = Track(3, arena)
-    track.keep_sample(image, Box(120, 10, 150, 40), [])
+    assert not track.keep_sample(image, Box(120, 10, 150, 40), [])
     assert track.sample is None
 
 
