@@ -67,7 +67,7 @@ def extent(templates: NDArray[np.float32], entry_of_template: NDArray[np.int32])
     members = min(len(templates), _COHORT)
     arena = Arena(4 * (members * (templates.shape[1] + _BLOCK) + 3 * len(templates)) + (1 << 20))
     with lowering(templates, entry_of_template, arena) as lowered:
-        return len(np.unique(entry_of_template[lowered.array > 0])), float(lowered.array.max())
+        return len(np.unique(np.compress(lowered.array > 0, entry_of_template))), float(lowered.array.max())
 
 
 def _excess(
