@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image as Pillow
 from support.van import running_van
 
 from lfr_edge.adapters.engines import open_extractor
+from lfr_edge.adapters.photos import read_photo
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.biometrics.image import Image
 from lfr_edge.biometrics.retention import FRAME
@@ -123,9 +125,22 @@ def test_an_alert_is_dated_from_the_picture_to_the_decision(played: Played) -> N
     assert len({alert.ack_token for alert in played.alerts}) == 4
 
 
-def test_the_reference_is_the_entrys_own_picture(played: Played) -> None:
+def test_the_reference_is_the_face_of_the_entrys_own_photo(played: Played, extractor: Extractor) -> None:
+    photos = {path.stem: features_of(path, extractor) for path in (EXAMPLES / "photos").iterdir()}
     for alert in played.alerts:
-        assert alert.reference == (played.folder / "references" / "pictures" / f"{alert.entry}.jpg").read_bytes()
+        shown = features_of(io.BytesIO(alert.reference), extractor)
+        scores = {person: float(shown @ features) for person, features in photos.items()}
+        assert max(scores, key=scores.__getitem__) == alert.entry
+        assert scores[alert.entry] > played.engine_set.threshold
+
+
+def features_of(photo: Path | io.BytesIO, extractor: Extractor) -> NDArray[np.float32]:
+    features = np.empty((1, extractor.dimension), np.float32)
+    image = read_photo(photo, extractor.arena, FRAME)
+    with image.lease:
+        (face,) = extractor.detect(image)
+        extractor.embed(image, [face], out=features)
+    return features[0]
 
 
 def test_the_sample_shows_the_matched_face_and_no_more(played: Played) -> None:
