@@ -17,15 +17,15 @@ from lfr_edge.clock import Clock
 from lfr_edge.config import VanConfig
 from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import SigningKey
-from lfr_edge.errors import ConfigError, LfrEdgeError, Reason
+from lfr_edge.errors import ConfigError, DeviceError, LfrEdgeError, Reason
 from lfr_edge.files import new_file
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.messages.prekey import Prekeys, sign_prekeys
 from lfr_edge.van import deployment
 from lfr_edge.van.deployment import Deployment
-from lfr_edge.van.erasure import Holding, clear, erase
+from lfr_edge.van.erasure import Holding, clear, destroy, write_receipt
 from lfr_edge.van.keeper import Keeper
-from lfr_edge.van.lifecycle import Conditions, Record, State, Terms
+from lfr_edge.van.lifecycle import Cause, Conditions, Record, State, Terms
 from lfr_edge.van.prekeys import LOW_STOCK, PrekeyStock
 
 _LOG = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ class Custody:
         self._mutex = threading.Lock()
         self.holding = Holding(config.state / "deployment", config.state / "receipts", stock_of(config))
         self.package = self.holding.package_folder / "package.lfrd"
+        self._said: DeploymentErased | None = None
         self._key = SigningKey.from_file(config.keys.alert)
 
     @property
@@ -92,26 +93,49 @@ class Custody:
             found = Conditions(0 if fault.reason in _UNSIGNED else required, required, fault.reason)
         self._keeper.meet(found, waive_synchronisation=waived)
 
-    def erase(self) -> None:
-        """Erase the deployment that has ended. Goes on where an earlier process was interrupted."""
+    def destroy(self) -> None:
+        """Key and package of what has ended: before anything is said of it. DeviceError if the disk refuses."""
         with self._mutex:
-            record = self._keeper.record
-            if record.state is not State.ENDED or record.terms is None or record.cause is None or record.erased:
-                raise RuntimeError("nothing has ended that is to be erased")
-            terms, van = record.terms, (self._config.force, self._config.van, self._key)
-            done = erase(self.holding, terms, record.cause, van, self._clock.utc())
+            terms, _ = self._ended()
+            self._destroy(terms)
+
+    def erase(self) -> None:
+        """Erase the deployment that has ended, sign and log it. Goes on where an earlier try was interrupted."""
+        with self._mutex:
+            terms, cause = self._ended()
+            self._destroy(terms)
+            van = (self._config.force, self._config.van, self._key)
+            done = write_receipt(self.holding, terms, cause, van, self._clock.utc())
             event = DeploymentErased(
                 by=SYSTEM,
-                why=f"the deployment ended: {record.cause}",
+                why=f"the deployment ended: {cause}",
                 order=terms.order,
                 watchlist_sha256=terms.watchlist_sha256,
                 level=done.level,
                 unverified=done.unverified,
                 receipt_sha256=done.receipt_sha256,
             )
-            self._log.append(event)
+            if event != self._said:
+                self._log.append(event)
+                self._said = event
             self._keeper.erased()
             _LOG.info("order %s is erased: %s", terms.order, done.level)
+
+    def _ended(self) -> tuple[Terms, Cause]:
+        record = self._keeper.record
+        if record.state is not State.ENDED or record.terms is None or record.cause is None or record.erased:
+            raise RuntimeError("nothing has ended that is to be erased")
+        return record.terms, record.cause
+
+    def _destroy(self, terms: Terms) -> None:
+        try:
+            destroy(self.holding, terms)
+        except OSError as error:
+            raise DeviceError(
+                Reason.FILE_UNWRITABLE,
+                f"the list of order '{terms.order}' cannot be destroyed: {error.strerror}",
+                fix="mend the disk, or destroy it",
+            ) from error
 
     def tidy(self) -> None:
         """At a start: remove what a power cut left half-written or never loaded, and prekeys that expired."""

@@ -39,14 +39,22 @@ class Erased:
     receipt_sha256: str
 
 
-def erase(holding: Holding, terms: Terms, cause: Cause, signer: tuple[str, str, SigningKey], now: datetime) -> Erased:
-    """Remove everything, write the receipt. Idempotent: done twice, it is the same receipt.
+def destroy(holding: Holding, terms: Terms) -> None:
+    """Overwrite and remove the key, remove the package. Idempotent; OSError if the disk refuses either."""
+    try:
+        if terms.one_time:
+            holding.stock.destroy(terms.recipient)
+    finally:
+        clear(holding.package_folder)
+
+
+def write_receipt(
+    holding: Holding, terms: Terms, cause: Cause, signer: tuple[str, str, SigningKey], now: datetime
+) -> Erased:
+    """The receipt of what is destroyed. Idempotent: done twice, it is the same receipt.
 
     `signer` is force, van and the van's key.
     """
-    if terms.one_time:
-        holding.stock.destroy(terms.recipient)
-    clear(holding.package_folder)
     level: Level = "key-destroyed" if terms.one_time else "files-removed"
     kept: Unverified = "wrapping-key-on-disk" if terms.one_time else "deployment-key-kept"
     unverified: tuple[Unverified, ...] = ("old-blocks", kept)

@@ -3,8 +3,10 @@
 Whoever asks is answered when the record is safe; what it allows is `lifecycle`'s business.
 """
 
+import logging
 import secrets
 import threading
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -12,8 +14,10 @@ from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputErro
 from lfr_edge.files import new_file
 from lfr_edge.van import lifecycle
 from lfr_edge.van.clocks import Clocks
-from lfr_edge.van.lifecycle import Conditions, Decision, Record, Request, State, Terms
+from lfr_edge.van.lifecycle import Action, Conditions, Decision, Record, Request, State, Terms
 from lfr_edge.van.trusted_time import TOLERANCE, Reading, believe, recovered
+
+_LOG = logging.getLogger(__name__)
 
 _CHALLENGE_S = 3600.0
 
@@ -22,7 +26,7 @@ NOT_CHECKED = Conditions(signatures=1, required=1, fault=Reason.NO_ORDER)
 
 
 class Keeper:
-    """Thread-safe. `record` is never newer than what is on disk."""
+    """Thread-safe. `record` is newer than what is on disk only where it allows less, and the disk took no more."""
 
     def __init__(self, path: Path, clocks: Clocks) -> None:
         self._path = path
@@ -37,13 +41,20 @@ class Keeper:
         """Did the process before this one end while it saw."""
         self._record = lifecycle.restarted(stored) if stored else lifecycle.first_record(time)
         self._blind: Reason | None = Reason.NO_ORDER
-        self._write(self._record)
+        self._unwritten = False
+        self._restrict(self._record)
 
     @property
     def record(self) -> Record:
-        """As it is on disk; the mark may be half a minute older than the one in memory."""
+        """What holds; its mark may be half a minute old."""
         with self._mutex:
             return self._record
+
+    @property
+    def unwritten(self) -> bool:
+        """Did the disk not take the record. Every decision tries again; a new process would know only the disk."""
+        with self._mutex:
+            return self._unwritten
 
     @property
     def blind(self) -> Reason | None:
@@ -63,16 +74,33 @@ class Keeper:
             self._conditions, self._waived = conditions, waive_synchronisation
 
     def decide(self, request: Request = Request.NONE) -> Decision:
-        """Look at the clocks, and write down what follows. Its actions are now to be carried out."""
+        """Look at the clocks, and write down what follows. Its actions are now to be carried out.
+
+        A disk that takes no record does not lose a request, and lets nobody see.
+        """
         with self._mutex:
             time = believe(self._record.anchor, self._clocks.read(), waive_synchronisation=self._waived)
             decision = lifecycle.step(self._record, time, self._conditions, request)
             changed = _without_mark(decision.record) != _without_mark(self._record)
             # Between two writes the boot clock carries the mark on; a power cut costs at most this much of it.
-            if changed or decision.record.anchor.mark - self._record.anchor.mark >= TOLERANCE:
-                self._write(decision.record)
+            due = decision.record.anchor.mark - self._record.anchor.mark >= TOLERANCE
+            if changed or due or self._unwritten:
+                decision = self._settle(decision)
             self._blind = decision.blind
             return decision
+
+    def _settle(self, decision: Decision) -> Decision:
+        """The decision when it is on the disk; if the disk refuses it, as much of it as allows less."""
+        if decision.record.state is not State.LIVE:
+            self._restrict(decision.record)
+            return decision
+        try:
+            self._write(decision.record)
+        except ConfigError as error:
+            self._complain(error)
+            self._record = lifecycle.restarted(decision.record)
+            return replace(decision, record=self._record, actions=(Action.BLIND,), blind=error.reason)
+        return decision
 
     def end(self, order: str, request: Request) -> bool:
         """End this very order, loaded or not: it is never live again. False if there was nothing to end."""
@@ -84,7 +112,7 @@ class Keeper:
                 return True
             forbidden = lifecycle.forbid(record, order)
             if forbidden != record:
-                self._write(forbidden)
+                self._restrict(forbidden)
             return False
 
     def load(self, terms: Terms) -> None:
@@ -92,6 +120,7 @@ class Keeper:
         with self._mutex:
             time = believe(self._record.anchor, self._clocks.read())
             self._write(lifecycle.load(self._record, time, terms))
+            self._conditions, self._waived = NOT_CHECKED, False  # what was met, the deployment before met
 
     def challenge(self) -> str:
         """A new question for a statement of the time; the one before is void."""
@@ -128,8 +157,8 @@ class Keeper:
     def rest(self) -> None:
         """Who was live is blind now, and armed if nothing has ended."""
         with self._mutex:
-            if self._record.state is State.LIVE:
-                self._write(lifecycle.restarted(self._record))
+            if self._record.state is State.LIVE or self._unwritten:
+                self._restrict(lifecycle.restarted(self._record))
 
     def erased(self) -> None:
         """The erasure is complete."""
@@ -139,7 +168,20 @@ class Keeper:
     def _write(self, record: Record) -> None:
         with new_file(self._path, replace=True) as file:
             file.write(record.to_json())
+        self._record, self._unwritten = record, False
+
+    def _restrict(self, record: Record) -> None:
+        """Hold a record that allows no more than the one before, whether the disk takes it or not."""
         self._record = record
+        try:
+            self._write(record)
+        except ConfigError as error:
+            self._complain(error)
+
+    def _complain(self, error: ConfigError) -> None:
+        if not self._unwritten:  # once, not five times a second
+            _LOG.error("the record is not on the disk, and the van stays blind: %s", error)
+        self._unwritten = True
 
 
 def _without_mark(record: Record) -> tuple[object, ...]:

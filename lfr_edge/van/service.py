@@ -46,7 +46,8 @@ from lfr_edge.van.control import ControlSocket, Order, Peer, Reply
 from lfr_edge.van.custody import SYSTEM, Custody, warn_of_low_stock
 from lfr_edge.van.daemon import Daemon
 from lfr_edge.van.keeper import Keeper
-from lfr_edge.van.lifecycle import Action, Conditions, Request, State
+from lfr_edge.van.late_log import LateLog
+from lfr_edge.van.lifecycle import Action, Conditions, Decision, Request, State
 from lfr_edge.van.post import Post
 
 _LOG = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ _LOG = logging.getLogger(__name__)
 _TICK_S = 0.2
 _VERIFY_AGAIN_S = 5.0
 _BLIND_WITHIN_S = 20.0  # longer than every stage is waited for
+_LOG_WITHIN_S = 60.0
 _REQUESTS = {"stop": Request.STOP, "revoke": Request.REVOKE}
 
 
@@ -77,12 +79,14 @@ class Service:
         self._blind.set()
         self._daemon: Daemon | None = None
         self._began = False
+        self._complaint = ""
         self._engine_set = load_engine_set(config.engines.set, config.engines.manifests or DEFAULT_MANIFESTS)
         commanders = [VerifyKey.from_file(path) for path in config.keys.trusted_commanders]
         self.commands = Commands(config.force, config.van, commanders, self._carry_out, clock)
         _make_folder(config)
         signer = NoteSigner(log_origin(config.force, config.van), SigningKey.from_file(config.keys.alert))
         self._log = AuditLog.open(config.state / "audit.log", signer, clock)
+        self._late = LateLog(self._log)
         try:
             self._keeper = Keeper(config.state / "deployment.json", clocks)
             self._custody = Custody(config, self._engine_set, self._keeper, self._log, clock)
@@ -100,6 +104,7 @@ class Service:
     def run(self) -> Next:
         """Live until there is a reason to start again, or to end."""
         with closing(self._log):
+            self._erase(self._keeper.decide())  # before anything that the disk, or a file on it, could prevent
             self._say_started()
             self._custody.tidy()
             self._custody.verify()
@@ -110,7 +115,7 @@ class Service:
                 while following is None:
                     following = self._wait() or self._see()
                 if following is not Next.AGAIN:
-                    self._log.append(Stopped(by=SYSTEM, why=following.value))
+                    self._late.say(Stopped(by=SYSTEM, why=following.value))
                 return following
             finally:
                 self._control.close()
@@ -123,11 +128,11 @@ class Service:
             config_sha256=self._config_sha256,
             engine_set=self._engine_set.digest,
         )
-        self._log.append(started)
+        self._late.say(started)
         record = self._keeper.record
         if self._keeper.was_live and record.terms is not None:
             why = "the process before this one did not end in order"
-            self._log.append(PeriodEnded(by=SYSTEM, why=why, order=record.terms.order, cause="power-loss"))
+            self._late.say(PeriodEnded(by=SYSTEM, why=why, order=record.terms.order, cause="power-loss"))
 
     def _wait(self) -> Next | None:
         """Be blind until the van may see (None), or there is something else to do."""
@@ -139,9 +144,10 @@ class Service:
                 if Action.ERASE in decision.actions:
                     if record.cause == "revoke":
                         self._note_purged(post.purge())
-                    self._custody.erase()
+                    self._erase(decision)
                 elif record.state is State.LIVE:
                     return None
+                self._late.say()
                 post.say(record.state.value, decision.blind)
                 if self._keeper.faulty and time.monotonic() - verified > _VERIFY_AGAIN_S:
                     verified = time.monotonic()
@@ -160,9 +166,33 @@ class Service:
         if self.stop_asked:
             self._daemon.stop()
         unhurt = self._daemon.run()
+        self._settle()
         if not unhurt:
             return Next.FAIL
         return Next.STOP if self.stop_asked else Next.AGAIN
+
+    def _settle(self) -> None:
+        """Be blind until the record is on the disk: a new process knows nothing else. The log too, if that is soon."""
+        deadline = time.monotonic() + _LOG_WITHIN_S
+        while not self.stop_asked and (self._keeper.unwritten or (self._late.waits and time.monotonic() < deadline)):
+            time.sleep(_TICK_S)
+            self._erase(self._keeper.decide())
+            self._keeper.rest()
+            self._late.say()
+
+    def _erase(self, decision: Decision) -> None:
+        """Erase what has ended; what the disk refuses is tried again with the next look."""
+        if Action.ERASE not in decision.actions:
+            return
+        try:
+            self._custody.erase()
+        except LfrEdgeError as error:
+            self._complain(f"the erasure is not complete: {error}")
+
+    def _complain(self, what: str) -> None:
+        if what != self._complaint:  # once, not five times a second
+            _LOG.error("%s", what)
+        self._complaint = what
 
     # What Daemon asks of its authority.
 
@@ -186,35 +216,42 @@ class Service:
 
     def may_see(self) -> bool:
         """See `Authority`. A disk that takes no record blinds too."""
-        try:
-            return self._keeper.decide().record.state is State.LIVE
-        except ConfigError as error:
-            _LOG.error("blind: %s", error)
-            return False
+        return self._keeper.decide().record.state is State.LIVE
 
     def files_over(self) -> None:
         """See `Authority`."""
         self._keeper.decide(Request.FILES_OVER)
 
     def blinded(self, ending: Ending) -> None:
-        """See `Authority`: what ended is erased before anything else is done."""
+        """See `Authority`: the key of what ended is destroyed before anything is said of it."""
         self._blind.set()
-        record = self._keeper.record
-        if self._began:
-            ended = PeriodEnded(
-                by=SYSTEM,
-                why="cameras are closed, faces and list are wiped",
-                order=self._order_id,
-                cause=self._cause(ending),
-                faces=ending.faces,
-                alerts=ending.alerts,
-            )
-            self._log.append(ended)
         self._keeper.rest()
+        record = self._keeper.record
+        ended = record.state is State.ENDED and not record.erased
+        if ended:
+            self._destroy()
+        if self._began:
+            self._late.say(self._period_ended(ending))
         if self.revoked:
             self._note_purged(ending.purged)
-        if record.state is State.ENDED and not record.erased:
-            self._custody.erase()
+        if ended:
+            self._erase(self._keeper.decide())
+
+    def _destroy(self) -> None:
+        try:
+            self._custody.destroy()
+        except LfrEdgeError as error:
+            self._complain(f"the list is not destroyed yet: {error}")
+
+    def _period_ended(self, ending: Ending) -> PeriodEnded:
+        return PeriodEnded(
+            by=SYSTEM,
+            why="cameras are closed, faces and list are wiped",
+            order=self._order_id,
+            cause=self._cause(ending),
+            faces=ending.faces,
+            alerts=ending.alerts,
+        )
 
     @property
     def revoked(self) -> bool:
@@ -254,7 +291,7 @@ class Service:
         event = AlertsErased(
             by=SYSTEM, why="the deployment was revoked", order=self._order_id, alerts=alerts, cause="revoked"
         )
-        self._log.append(event)
+        self._late.say(event)
 
     # What comes over the control socket, on threads of its own.
 
@@ -290,6 +327,12 @@ class Service:
                 "the deployment has ended, but a camera does not close",
                 fix="unplug the cameras, then restart the daemon",
             )
+        if self._keeper.unwritten:
+            raise DeviceError(
+                Reason.FILE_UNWRITABLE,
+                "the deployment has ended and the van is blind, but the disk does not take its record",
+                fix="make room on the disk, and leave the van switched on until 'lfr-edge deployment stop' says so",
+            )
 
     def _recover_clock(self, untrusted: bytes) -> None:
         """The mark as signers of orders state it. A list that ended meanwhile stays ended."""
@@ -317,7 +360,7 @@ class Service:
 
     def _note_command(self, command: str, by: str, why: str, order: str | None) -> None:
         event = CommandReceived(by=by, why=why, command=command, outcome="done", order=order)
-        self._log.append(event)
+        self._late.say(event)
 
     def _status(self) -> Reply:
         record, blind = self._keeper.record, self._keeper.blind

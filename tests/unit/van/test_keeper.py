@@ -75,19 +75,71 @@ def test_every_change_of_state_is_on_disk_when_it_is_decided(path: Path, clocks:
     assert (keeper.record.state, keeper.blind) == (State.ENDED, Reason.STOPPED)
 
 
-def test_a_write_that_fails_decides_nothing(path: Path, clocks: FakeClocks, monkeypatch: pytest.MonkeyPatch) -> None:
+def full(*_: object, **__: object) -> None:
+    raise ConfigError(Reason.FILE_UNWRITABLE, "no space left", fix="make room")
+
+
+def test_a_van_whose_disk_takes_no_record_does_not_see_until_it_does(
+    path: Path, clocks: FakeClocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keeper = Keeper(path, clocks)
     keeper.load(TERMS)
     keeper.meet(MET, waive_synchronisation=False)
-
-    def full(*_: object, **__: object) -> None:
-        raise ConfigError(Reason.FILE_UNWRITABLE, "no space left", fix="make room")
-
     monkeypatch.setattr(keeping, "new_file", full)
-    with pytest.raises(ConfigError):
-        keeper.decide()
-    assert keeper.record.state is State.ARMED
+    decision = keeper.decide()
+    assert (decision.record.state, decision.blind, Action.SEE in decision.actions) == (
+        State.ARMED,
+        Reason.FILE_UNWRITABLE,
+        False,
+    )
     monkeypatch.setattr(keeping, "new_file", files.new_file)
+    assert keeper.decide().actions == (Action.SEE,)
+
+
+def test_a_live_van_whose_disk_takes_no_mark_is_blind(
+    path: Path, clocks: FakeClocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = live(path, clocks)
+    monkeypatch.setattr(keeping, "new_file", full)
+    clocks.advance(31)
+    assert keeper.decide().record.state is State.ARMED
+    assert (keeper.record.state, keeper.blind) == (State.ARMED, Reason.FILE_UNWRITABLE)
+
+
+@pytest.mark.parametrize(
+    ("request_", "hours", "cause"),
+    [(Request.STOP, 0, "stop"), (Request.REVOKE, 0, "revoke"), (Request.NONE, 6, "window-over")],
+)
+def test_an_end_that_the_disk_does_not_take_ends_and_is_written_later(
+    path: Path, clocks: FakeClocks, monkeypatch: pytest.MonkeyPatch, request_: Request, hours: int, cause: str
+) -> None:
+    keeper = live(path, clocks)
+    monkeypatch.setattr(keeping, "new_file", full)
+    clocks.advance(hours * 3600)
+    assert Action.BLIND in keeper.decide(request_).actions
+    assert keeper.unwritten
+    assert keeper.decide().record.state is State.ENDED, "the request is not lost"
+    assert on_disk(path).state is State.LIVE
+    monkeypatch.setattr(keeping, "new_file", files.new_file)
+    keeper.decide()
+    assert not keeper.unwritten
+    assert (on_disk(path).state, on_disk(path).cause) == (State.ENDED, cause)
+
+
+def test_a_process_starts_on_a_disk_that_takes_nothing(
+    path: Path, clocks: FakeClocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(path, clocks).decide(Request.STOP)
+    monkeypatch.setattr(keeping, "new_file", full)
+    assert Keeper(path, clocks).decide().actions == (Action.ERASE,)
+
+
+def test_what_the_deployment_before_met_says_nothing_of_a_new_one(path: Path, clocks: FakeClocks) -> None:
+    keeper = live(path, clocks)
+    keeper.decide(Request.STOP)
+    keeper.erased()
+    keeper.load(TERMS.model_copy(update={"order": "order-2"}))
+    assert (keeper.decide().actions, keeper.blind) == ((), Reason.NO_ORDER)
 
 
 def test_a_new_process_is_armed_and_sees_only_after_it_verified_again(path: Path, clocks: FakeClocks) -> None:

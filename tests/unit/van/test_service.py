@@ -12,17 +12,19 @@ import pytest
 from support.custody import Kit, kit
 
 from lfr_edge.audit.events import Event
+from lfr_edge.audit.log import AuditLog
 from lfr_edge.audit.reader import unverified_entries
 from lfr_edge.clock import ManualClock
 from lfr_edge.crypto.signing import Purpose, sign
 from lfr_edge.errors import ConfigError, DeviceError, PolicyError, Reason
 from lfr_edge.messages.clock import ClockStatement, sign_statement
 from lfr_edge.messages.examples import ORDER
+from lfr_edge.van import erasure as erasing
 from lfr_edge.van import keeper as keeping
 from lfr_edge.van import service as serving
 from lfr_edge.van.authority import Authority, Ending
 from lfr_edge.van.control import Order, ask
-from lfr_edge.van.lifecycle import Record, State
+from lfr_edge.van.lifecycle import Record, Request, State
 from lfr_edge.van.service import Next, Service
 from lfr_edge.van.trusted_time import Reading
 
@@ -291,6 +293,60 @@ def test_a_disk_that_takes_no_record_blinds(running: Running, monkeypatch: pytes
         running.van.clocks.advance(60)
         running.wait(lambda: running.events("period-ended"))
         assert not running.service.may_see()
-        running.end()
-    assert running.error is not None
-    assert running.error.reason is Reason.FILE_UNWRITABLE
+        time.sleep(0.3)
+        assert running.next is None, "a new process would know only the disk"
+    assert running.end() is Next.AGAIN
+    assert running.record().state is State.ARMED
+
+
+def test_a_stop_on_a_disk_that_takes_nothing_blinds_destroys_the_key_and_is_not_lost(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(running)
+
+    def full(*_: object, **__: object) -> None:
+        raise ConfigError(Reason.FILE_UNWRITABLE, "no space left", fix="make room")
+
+    def full_log(_: object, *events: Event) -> None:
+        if events:
+            raise DeviceError(Reason.FILE_UNWRITABLE, "no space left", fix="make room")
+
+    with monkeypatch.context() as patched:
+        for module in (keeping, erasing):
+            patched.setattr(module, "new_file", full)
+        patched.setattr(AuditLog, "append", full_log)
+        with pytest.raises(PolicyError) as told:
+            ask(running.control, Order(do="stop"))
+        assert told.value.reason is Reason.FILE_UNWRITABLE
+        running.wait(lambda: running.van.files() == set())
+        assert running.record().state is State.LIVE
+    assert running.end() is Next.AGAIN
+    again = Running(running.van, running.control)
+    again.wait(lambda: again.record().erased)
+    again.service.stop()
+    again.end()
+    assert fake().opened == 1
+    for kind in ("command-received", "period-ended", "deployment-erased"):
+        assert len(running.events(kind)) == 1, kind
+
+
+def test_a_start_erases_what_has_ended_before_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    van = kit(tmp_path / "van")
+    holder = van.process()
+    with van.package.open("rb") as package:
+        holder.custody.take(package, "account:technician")
+    holder.keeper.decide()
+    holder.keeper.decide(Request.STOP)
+    holder.close()
+
+    def full(_: object, *events: Event) -> None:
+        if events:
+            raise DeviceError(Reason.FILE_UNWRITABLE, "no space left", fix="make room")
+
+    monkeypatch.setattr(serving, "Post", FakePost)
+    monkeypatch.setattr(AuditLog, "append", full)
+    with TemporaryDirectory(prefix="lfr-") as short:
+        again = Running(van, Path(short) / "control.sock")
+        again.wait(lambda: all(name.startswith("receipts") for name in van.files()))
+        again.service.stop()
+        assert again.end() is Next.STOP
