@@ -4,6 +4,7 @@ A file is there or it is not: there is no list that could disagree with the fold
 """
 
 import base64
+import logging
 import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -15,6 +16,8 @@ from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
 from lfr_edge.files import new_file, sync_folder
 from lfr_edge.messages.fields import Message, Recipient, UtcTime
 from lfr_edge.messages.prekey import Prekey
+
+_LOG = logging.getLogger(__name__)
 
 LIFETIME = timedelta(days=90)
 LOW_STOCK = 3
@@ -87,10 +90,8 @@ class PrekeyStock:
         return found
 
     def expire(self, now: datetime, *, keep: str | None) -> int:
-        """Destroy what is too old, but for the one in use; returns how many."""
-        expired = [
-            path for path in self._files() if path != self._file_of(keep or "") and _read(path).expires_at <= now
-        ]
+        """Destroy what is too old, or damaged, but for the one in use; returns how many."""
+        expired = [path for path in self._files() if path != self._file_of(keep or "") and _is_over(path, now)]
         for path in expired:
             self.destroy(path.name.removesuffix(_SUFFIX))
         return len(expired)
@@ -116,6 +117,15 @@ def _read(path: Path) -> _Stored:
         ) from error
     except UntrustedInputError as error:
         raise _damaged(path) from error
+
+
+def _is_over(path: Path, now: datetime) -> bool:
+    """A damaged file is one that was being destroyed when the power failed: of no use, and to go."""
+    try:
+        return _read(path).expires_at <= now
+    except ConfigError as error:
+        _LOG.warning("%s", error)
+        return error.reason is Reason.FILE_MALFORMED
 
 
 def _damaged(path: Path) -> ConfigError:

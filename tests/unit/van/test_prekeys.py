@@ -81,6 +81,16 @@ def test_prekeys_expire_but_for_the_one_in_use(stock: PrekeyStock) -> None:
     assert len(stock) == 2
 
 
+def test_a_prekey_that_was_half_destroyed_when_the_power_failed_goes(stock: PrekeyStock, tmp_path: Path) -> None:
+    half, used, fresh = stock.make(3, NOW)
+    for prekey in (half, used):
+        path = tmp_path / "prekeys" / f"{prekey.recipient}.prekey"
+        path.write_bytes(bytes(path.stat().st_size))
+    assert stock.expire(NOW, keep=used.recipient) == 1
+    left = {path.name.removesuffix(".prekey") for path in (tmp_path / "prekeys").iterdir()}
+    assert left == {used.recipient, fresh.recipient}
+
+
 def test_the_office_believes_only_what_this_van_signed_as_prekeys(stock: PrekeyStock) -> None:
     van, other = SigningKey.generate(), SigningKey.generate()
     prekeys = Prekeys(force="example", van="van-1", made_at=NOW, prekeys=stock.make(2, NOW))
