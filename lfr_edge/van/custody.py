@@ -6,6 +6,7 @@ tells the `Keeper` what it found.
 
 import hashlib
 import logging
+import re
 import shutil
 import threading
 from contextlib import closing
@@ -33,6 +34,8 @@ _LOG = logging.getLogger(__name__)
 SYSTEM = "system:lfr-edge"
 _UNSIGNED = {Reason.SIGNER_UNKNOWN, Reason.SIGNATURE_INVALID}
 _CHUNK = 1 << 20
+# What `new_file` calls the van's own files while it writes them; nobody else's dotfiles.
+_HALF_WRITTEN = re.compile(r"\.(wrapping\.key|[a-z0-9-]+\.(json|prekey))\.[a-z0-9_]{8}")
 
 
 class Custody:
@@ -69,9 +72,10 @@ class Custody:
                     checked.require_key(self.identity(terms.recipient))
                     self._log.append(self._loaded(checked, terms, by))
                 self._keeper.load(terms)
-            except LfrEdgeError as refusal:
+            except BaseException as refusal:
                 clear(self.holding.package_folder)
-                self._log.append(DeploymentRefused(by=by, why="it was asked to load", reason=refusal.reason.value))
+                reason = refusal.reason.value if isinstance(refusal, LfrEdgeError) else "fault"
+                self._log.append(DeploymentRefused(by=by, why="it was asked to load", reason=reason))
                 raise
             self.verify()
             return terms
@@ -140,7 +144,7 @@ class Custody:
     def tidy(self) -> None:
         """At a start: remove what a power cut left half-written or never loaded, and prekeys that expired."""
         for folder in (self._config.state, self._config.state / "prekeys", self.holding.receipts):
-            for half_written in (path for path in folder.glob(".*") if path.is_file()):
+            for half_written in (path for path in folder.glob(".*") if _HALF_WRITTEN.fullmatch(path.name)):
                 half_written.unlink()
         record = self._keeper.record
         loaded = record.state in {State.ARMED, State.LIVE} or (record.state is State.ENDED and not record.erased)
@@ -212,7 +216,8 @@ def stock_of(config: VanConfig) -> PrekeyStock:
     return PrekeyStock(config.state / "prekeys", config.keys.wrapping or config.state / "wrapping.key")
 
 
-def warn_of_low_stock(stock: PrekeyStock) -> None:
-    """A van without prekeys can take no deployment."""
-    if 0 < len(stock) < LOW_STOCK:
-        _LOG.warning("only %d prekey(s) left: lfr-edge deployment prekeys", len(stock))
+def warn_of_low_stock(stock: PrekeyStock, *, lasting: bool) -> None:
+    """A van without prekeys can take no deployment, unless it has a lasting key and never had prekeys."""
+    left = len(stock)
+    if left < LOW_STOCK and (left or not lasting):
+        _LOG.warning("only %d prekey(s) left: lfr-edge deployment prekeys", left)

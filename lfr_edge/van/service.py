@@ -108,7 +108,7 @@ class Service:
             self._say_started()
             self._custody.tidy()
             self._custody.verify()
-            warn_of_low_stock(self._custody.holding.stock)
+            warn_of_low_stock(self._custody.holding.stock, lasting=self._config.keys.deployment is not None)
             self._control.start()
             try:
                 following = None

@@ -14,8 +14,10 @@ from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import LfrEdgeError, Reason, UntrustedInputError
 from lfr_edge.messages.erasure import open_receipt
 from lfr_edge.van import deployment
+from lfr_edge.van.custody import warn_of_low_stock
 from lfr_edge.van.erasure import note_sent, waiting
 from lfr_edge.van.lifecycle import Action, Request, State
+from lfr_edge.van.prekeys import PrekeyStock
 
 HOUR = timedelta(hours=1)
 
@@ -212,3 +214,41 @@ def test_a_receipt_is_believed_only_from_its_van(van: Kit) -> None:
         (path,) = waiting(holder.custody.holding.receipts)
     with pytest.raises(UntrustedInputError):
         open_receipt(path.read_bytes(), SigningKey.generate().public)
+
+
+def test_a_fault_while_loading_leaves_no_package(van: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(deployment, "check", fault)
+    with running(van) as holder:
+        with pytest.raises(RuntimeError):
+            take(van, holder)
+        assert list(holder.custody.package.parent.iterdir()) == []
+    assert logged(van) == ["log-created", "deployment-refused"]
+
+
+def test_a_start_removes_what_was_half_written_and_no_other_dotfile(van: Kit) -> None:
+    (van.state / "receipts").mkdir()
+    names = ("receipts/.order-1-0123456789abcdef.json.a1b2c3_4", ".deployment.json.abcdefgh", ".wrapping.key.abcdefgh")
+    prekey = f"prekeys/.{van.recipient}.prekey.abcdefgh"
+    for name in (*names, prekey, ".keep", ".bashrc"):
+        (van.state / name).write_bytes(b"x")
+    with running(van):
+        left = {name for name in van.files() if Path(name).name.startswith(".")}
+    assert left == {".keep", ".bashrc"}
+
+
+@pytest.mark.parametrize(("left", "lasting", "warned"), [(0, False, 1), (0, True, 0), (2, True, 1), (3, False, 0)])
+def test_a_low_stock_of_prekeys_is_said_above_all_when_there_is_none(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    left: int,
+    lasting: bool,  # noqa: FBT001 - pytest gives it
+    warned: int,
+) -> None:
+    stock = PrekeyStock(tmp_path / "prekeys", tmp_path / "wrapping.key")
+    if left:
+        stock.make(left, START)
+    warn_of_low_stock(stock, lasting=lasting)
+    assert len(caplog.records) == warned
