@@ -95,6 +95,11 @@ class Outbox:
         with self._mutex:
             return self._database.execute("DELETE FROM alert WHERE expires_at <= ?", (now.isoformat(),)).rowcount
 
+    def purge(self, order: str) -> int:
+        """Delete every alert of this order; returns how many."""
+        with self._mutex:
+            return self._database.execute("DELETE FROM alert WHERE order_id = ?", (order,)).rowcount
+
     def __len__(self) -> int:
         with self._mutex:
             count: int = self._database.execute("SELECT count(*) FROM alert").fetchone()[0]

@@ -16,7 +16,7 @@ _LOG = logging.getLogger(__name__)
 class Ending:
     """How a period of recognition ended. Counts only."""
 
-    purged: int  # undelivered alerts that were deleted
+    purged: int | None  # undelivered alerts that were deleted; None if that failed
     faces: int
     alerts: int
     unhurt: bool

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -169,9 +169,15 @@ class Daemon:
             self._deployment.package.close()
         _LOG.info("blind: cameras closed, faces and list wiped")
 
-    def _purged(self) -> int:
-        """Delete what was not delivered, if that was asked for; how many alerts that was."""
-        return purge(self._outbox) if self._authority.revoked else 0
+    def _purged(self) -> int | None:
+        """Delete what was not delivered, if that was asked for; how many alerts that was, None if it failed."""
+        if not self._authority.revoked:
+            return 0
+        try:
+            return self._outbox.purge(self._order.id)
+        except sqlite3.Error:  # the authority must hear of the end all the same
+            _LOG.exception("alerts of a revoked order could not be deleted")
+            return None
 
     def _leave(self, blinded: Sequence[Stage], send: Stage, *, unhurt: bool) -> bool:
         """Give waiting alerts a last chance, say goodbye. What failed is not said to have ended: it is offline."""
@@ -249,11 +255,6 @@ def _open_arena(config: VanConfig) -> Arena:
     if not arena.locked:
         _LOG.warning("leased memory could not be locked: faces could reach swap; raise LimitMEMLOCK")
     return arena
-
-
-def purge(outbox: Outbox) -> int:
-    """Delete every alert that waits; returns how many."""
-    return outbox.expire(datetime.max.replace(tzinfo=timezone.utc))
 
 
 def open_outbox(state: Path) -> tuple[Outbox, int]:

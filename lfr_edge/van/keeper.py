@@ -111,6 +111,8 @@ class Keeper:
                 self.decide(request)
                 return True
             forbidden = lifecycle.forbid(record, order)
+            if request is Request.REVOKE:
+                forbidden = lifecycle.revoked(forbidden, order)
             if forbidden != record:
                 self._restrict(forbidden)
             return False
@@ -164,6 +166,11 @@ class Keeper:
         """The erasure is complete."""
         with self._mutex:
             self._write(lifecycle.erased(self._record))
+
+    def purged(self, order: str) -> None:
+        """No alert of the order waits any more."""
+        with self._mutex:
+            self._restrict(lifecycle.purged(self._record, order))
 
     def _write(self, record: Record) -> None:
         with new_file(self._path, replace=True) as file:

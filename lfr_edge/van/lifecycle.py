@@ -85,6 +85,8 @@ class Record(Message):
     erased: bool = False
     """Is its erasure complete."""
     ended: tuple[EndedOrder, ...] = ()
+    purge: tuple[Identifier, ...] = ()
+    """Orders that were revoked, and whose alerts are not deleted yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,10 @@ class _Case:
         if self.record.terms is None:
             raise RuntimeError("a deployment is loaded without terms")
         return self.record.terms
+
+    @property
+    def revoked(self) -> bool:
+        return self.request is Request.REVOKE or bool(self.record.purge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +199,20 @@ RULES: dict[State, tuple[Rule, ...]] = {
     State.ARMED: (*_ENDINGS, *_waiting(()), Rule("otherwise", lambda _: True, State.LIVE, (Action.SEE,), None)),
     State.LIVE: (*_ENDINGS, *_waiting((Action.BLIND,)), Rule("otherwise", lambda _: True, State.LIVE, (), None)),
     State.ENDED: (
+        Rule(
+            "`stop --revoke`, now or not carried out yet, and the erasure is complete",
+            lambda case: case.revoked and case.record.erased,
+            State.ENDED,
+            (Action.PURGE,),
+            Reason.NO_ORDER,
+        ),
+        Rule(
+            "`stop --revoke`, now or not carried out yet",
+            lambda case: case.revoked,
+            State.ENDED,
+            (Action.PURGE, Action.ERASE),
+            Reason.NO_ORDER,
+        ),
         Rule("the erasure is complete", lambda case: case.record.erased, State.ENDED, (), Reason.NO_ORDER),
         Rule("otherwise", lambda _: True, State.ENDED, (Action.ERASE,), Reason.NO_ORDER),
     ),
@@ -213,6 +233,8 @@ def step(record: Record, time: Time, conditions: Conditions, request: Request = 
     if rule.to is State.ENDED and record.state is not State.ENDED:
         ended = EndedOrder(order=case.terms.order, not_after=case.terms.not_after)
         fields |= {"cause": rule.cause, "erased": False, "ended": (*_remembered(record, time), ended)}
+    if rule.to is State.ENDED and request is Request.REVOKE:
+        fields["purge"] = _added(record.purge, case.terms.order)
     return Decision(_with(record, fields), rule.actions, None if rule.to is State.LIVE else why)
 
 
@@ -247,7 +269,9 @@ def load(record: Record, time: Time, terms: Terms) -> Record:
             f"the window of order '{terms.order}' is over since {terms.not_after:%Y-%m-%d %H:%M} UTC",
             fix="check the clock, or have a new order signed",
         )
-    return Record(state=State.ARMED, anchor=time.anchor, terms=terms, ended=_remembered(record, time))
+    return Record(
+        state=State.ARMED, anchor=time.anchor, terms=terms, ended=_remembered(record, time), purge=record.purge
+    )
 
 
 def forbid(record: Record, order: str) -> Record:
@@ -256,6 +280,16 @@ def forbid(record: Record, order: str) -> Record:
         return record
     for_ever = EndedOrder(order=order, not_after=datetime.max.replace(tzinfo=timezone.utc))
     return _with(record, {"ended": (*record.ended, for_ever)})
+
+
+def revoked(record: Record, order: str) -> Record:
+    """The record of a van that is to delete the alerts of an order that is not the loaded one."""
+    return _with(record, {"purge": _added(record.purge, order)})
+
+
+def purged(record: Record, order: str) -> Record:
+    """The record when no alert of the order waits any more."""
+    return _with(record, {"purge": tuple(other for other in record.purge if other != order)})
 
 
 def restarted(record: Record) -> Record:
@@ -281,6 +315,10 @@ def _remembered(record: Record, time: Time) -> tuple[EndedOrder, ...]:
     """Ended orders, without those of long ago: their windows are over, so that every clock refuses them."""
     long_ago, recent = record.ended[:-_REMEMBERED], record.ended[-_REMEMBERED:]
     return (*(ended for ended in long_ago if time.no_earlier < ended.not_after), *recent)
+
+
+def _added(orders: tuple[str, ...], order: str) -> tuple[str, ...]:
+    return orders if order in orders else (*orders, order)
 
 
 def _with(record: Record, fields: dict[str, object]) -> Record:

@@ -1,6 +1,7 @@
 """What a blind van still says: its state and why it is blind, alerts of before that wait, erasure receipts."""
 
 import logging
+import sqlite3
 from importlib.metadata import version
 
 from lfr_edge.clock import Clock
@@ -10,7 +11,7 @@ from lfr_edge.messages.status import Health, Status
 from lfr_edge.van.bus import Bus
 from lfr_edge.van.commands import Commands
 from lfr_edge.van.custody import Custody
-from lfr_edge.van.daemon import open_outbox, purge
+from lfr_edge.van.daemon import open_outbox
 from lfr_edge.van.erasure import note_sent, waiting
 from lfr_edge.van.sender import Sender
 from lfr_edge.van.stages import Stage
@@ -46,17 +47,24 @@ class Post:
         self._send = Stage("send", self._sender.run, lambda: None)
         self._said: tuple[str, Reason | None] | None = None
         self._reported_ns = 0
+        self._begun = False
 
     def __enter__(self) -> "Post":
-        self._bus.start()
-        self._send.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._sender.stop()
-        self._send.join(_JOIN_S)
+        if self._begun:
+            self._send.join(_JOIN_S)
         self._bus.close()
         self._outbox.close()
+
+    def begin(self) -> None:
+        """Connect, and send what waits; once. Not before what was revoked is deleted."""
+        if not self._begun:
+            self._begun = True
+            self._bus.start()
+            self._send.start()
 
     def say(self, state: str, blind: Reason | None) -> None:
         """Say the state if it is another one; once a second, that we are here, and receipts that wait."""
@@ -70,9 +78,16 @@ class Post:
             self._bus.report(self._health())
             self._hand_over_receipts()
 
-    def purge(self) -> int:
-        """Delete every alert that waits; returns how many."""
-        return purge(self._outbox)
+    def purge(self, order: str) -> int:
+        """Delete every alert of this order that waits; returns how many. DeviceError if the disk refuses."""
+        try:
+            return self._outbox.purge(order)
+        except sqlite3.Error as error:
+            raise DeviceError(
+                Reason.FILE_UNWRITABLE,
+                f"alerts of order '{order}' cannot be deleted: {error}",
+                fix="make room on the disk, or mend it",
+            ) from error
 
     def _hand_over_receipts(self) -> None:
         for receipt in waiting(self._receipts):

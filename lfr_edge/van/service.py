@@ -141,11 +141,10 @@ class Service:
             while not self.stop_asked:
                 decision = self._keeper.decide()
                 record = decision.record
-                if Action.ERASE in decision.actions:
-                    if record.cause == "revoke":
-                        self._note_purged(post.purge())
-                    self._erase(decision)
-                elif record.state is State.LIVE:
+                self._erase(decision)
+                if self._purge(post):
+                    post.begin()
+                if record.state is State.LIVE:
                     return None
                 self._late.say()
                 post.say(record.state.value, decision.blind)
@@ -188,6 +187,16 @@ class Service:
             self._custody.erase()
         except LfrEdgeError as error:
             self._complain(f"the erasure is not complete: {error}")
+
+    def _purge(self, post: Post) -> bool:
+        """Delete the alerts of revoked orders; False while the disk refuses."""
+        try:
+            for order in self._keeper.record.purge:
+                self._note_purged(order, post.purge(order))
+        except DeviceError as error:
+            self._complain(str(error))
+            return False
+        return True
 
     def _complain(self, what: str) -> None:
         if what != self._complaint:  # once, not five times a second
@@ -232,8 +241,8 @@ class Service:
             self._destroy()
         if self._began:
             self._late.say(self._period_ended(ending))
-        if self.revoked:
-            self._note_purged(ending.purged)
+        if self.revoked and ending.purged is not None:
+            self._note_purged(self._order_id, ending.purged)
         if ended:
             self._erase(self._keeper.decide())
 
@@ -256,7 +265,8 @@ class Service:
     @property
     def revoked(self) -> bool:
         """See `Authority`."""
-        return self._keeper.record.cause == "revoke"
+        record = self._keeper.record
+        return record.terms is not None and record.terms.order in record.purge
 
     @property
     def last_word(self) -> str:
@@ -287,11 +297,10 @@ class Service:
             raise RuntimeError("there is no order")
         return terms.order
 
-    def _note_purged(self, alerts: int) -> None:
-        event = AlertsErased(
-            by=SYSTEM, why="the deployment was revoked", order=self._order_id, alerts=alerts, cause="revoked"
-        )
+    def _note_purged(self, order: str, alerts: int) -> None:
+        event = AlertsErased(by=SYSTEM, why="the deployment was revoked", order=order, alerts=alerts, cause="revoked")
         self._late.say(event)
+        self._keeper.purged(order)
 
     # What comes over the control socket, on threads of its own.
 
@@ -314,6 +323,8 @@ class Service:
 
     def _end(self, command: str, peer: Peer) -> None:
         """Return when the van is blind and the end is on the disk."""
+        if command == "revoke" and self._keeper.record.terms is None:
+            raise PolicyError(Reason.NO_ORDER, "nothing was loaded: there is nothing to revoke", fix="check the van")
         self._keeper.decide(_REQUESTS[command])
         if self._daemon is not None:
             self._daemon.look()

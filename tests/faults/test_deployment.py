@@ -48,6 +48,8 @@ def live_and_end(van: Kit) -> None:
         holder.keeper.decide(Request.REVOKE)
         if not holder.keeper.record.erased:
             holder.custody.erase()
+        for order in holder.keeper.record.purge:
+            holder.keeper.purged(order)
     finally:
         holder.close()
 

@@ -79,3 +79,14 @@ def test_the_same_id_twice_is_refused(tmp_path: Path) -> None:
 def test_nobody_else_on_the_machine_can_read_the_file(tmp_path: Path) -> None:
     Outbox(tmp_path / "outbox.sqlite")
     assert (tmp_path / "outbox.sqlite").stat().st_mode & 0o077 == 0
+
+
+def test_revoking_an_order_deletes_its_alerts_and_no_others(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    other = SealedAlert("id-9", NOW, "van-1", "force-1", "order-2", b"ciphertext")
+    for one in (alert(1), other, alert(2)):
+        outbox.put(one, DAY)
+    assert outbox.purge("order-1") == 2
+    pending = outbox.next_after(0)
+    assert pending is not None
+    assert (pending.alert, len(outbox)) == (other, 1)

@@ -155,8 +155,11 @@ def test_a_new_process_is_armed_and_sees_only_after_it_verified_again(path: Path
 def test_an_end_survives_a_new_process_and_is_erased_once(path: Path, clocks: FakeClocks) -> None:
     live(path, clocks).decide(Request.REVOKE)
     again = Keeper(path, clocks)
-    assert (again.decide().actions, again.record.cause) == ((Action.ERASE,), "revoke")
+    assert (again.decide().actions, again.record.cause) == ((Action.PURGE, Action.ERASE), "revoke")
     again.erased()
+    again = Keeper(path, clocks)
+    assert again.decide().actions == (Action.PURGE,)
+    again.purged("order-1")
     assert Keeper(path, clocks).decide().actions == ()
 
 
@@ -187,6 +190,9 @@ def test_an_order_is_ended_by_its_name_loaded_or_not(path: Path, clocks: FakeClo
     assert keeper.end("order-1", Request.REVOKE)
     assert (keeper.record.state, keeper.record.cause) == (State.ENDED, "revoke")
     assert not keeper.end("order-1", Request.STOP), "again, and nothing happens"
+    assert on_disk(path).purge == ("order-1",)
+    assert not keeper.end("before", Request.REVOKE)
+    assert on_disk(path).purge == ("order-1", "before")
     keeper.erased()
     again = Keeper(path, clocks)
     for order in ("another", "order-1"):

@@ -116,6 +116,23 @@ def test_ended_orders_are_remembered_a_hundred_of_them_and_all_whose_window_is_o
     assert ended[2:] == many[4:]
 
 
+def test_a_revoked_deployment_is_purged_until_that_is_done_whenever_it_was_revoked() -> None:
+    ended = step(record(State.LIVE), at(1), MET, Request.STOP).record
+    for before in (ended, lifecycle.erased(ended)):
+        erase = () if before.erased else (Action.ERASE,)
+        revoked = step(before, at(1), MET, Request.REVOKE)
+        assert revoked.actions == (Action.PURGE, *erase)
+        again = step(lifecycle.restarted(revoked.record), at(2), MET)
+        assert again.actions == (Action.PURGE, *erase)
+        assert (again.record.cause, again.record.purge) == ("stop", ("order-1",))
+        assert step(lifecycle.purged(again.record, "order-1"), at(3), MET).actions == erase
+
+
+def test_a_new_deployment_forgets_no_purge() -> None:
+    before = lifecycle.erased(step(record(State.LIVE), at(1), MET, Request.REVOKE).record)
+    assert lifecycle.load(before, at(1), terms("order-2")).purge == ("order-1",)
+
+
 def test_a_record_survives_its_file() -> None:
     ended = step(record(State.LIVE), at(1), MET, Request.STOP).record
     assert Record.from_untrusted(ended.to_json()) == ended

@@ -33,10 +33,13 @@ class FakePost:
     """Says nothing to nobody."""
 
     said: ClassVar[list[tuple[str, Reason | None]]] = []
-    purged = 0
+    purged: ClassVar[list[str]] = []
+    done: ClassVar[list[str]] = []
+    refuses = False
 
     def __init__(self, *_: object) -> None:
         self.said.clear()
+        self.done.clear()
 
     def __enter__(self) -> "FakePost":
         return self
@@ -47,8 +50,14 @@ class FakePost:
     def say(self, state: str, blind: Reason | None) -> None:
         self.said.append((state, blind))
 
-    def purge(self) -> int:
-        type(self).purged += 1
+    def begin(self) -> None:
+        self.done.append("begin")
+
+    def purge(self, order: str) -> int:
+        if self.refuses:
+            raise DeviceError(Reason.FILE_UNWRITABLE, "no space left", fix="make room")
+        self.purged.append(order)
+        self.done.append("purge")
         return 3
 
 
@@ -223,11 +232,55 @@ def test_a_stop_is_recorded_with_who_asked(running: Running) -> None:
 def test_an_armed_deployment_that_is_revoked_purges_the_outbox(running: Running) -> None:
     fake().order = running.van.seal(not_before=running.van.clocks.reading.wall + timedelta(minutes=1))
     running.load()
-    purged = FakePost.purged
+    FakePost.purged.clear()
     ask(running.control, Order(do="revoke"))
-    running.wait(lambda: running.record().erased)
-    assert FakePost.purged == purged + 1
+    running.wait(lambda: running.record().erased and FakePost.purged)
+    assert FakePost.purged == [ORDER.id]
     assert running.next is None, "there was no period of recognition: the process goes on"
+
+
+def test_an_ended_deployment_can_still_be_revoked(running: Running) -> None:
+    fake().order = running.van.seal(not_before=running.van.clocks.reading.wall + timedelta(minutes=1))
+    running.load()
+    FakePost.purged.clear()
+    ask(running.control, Order(do="stop"))
+    running.wait(lambda: running.record().erased)
+    assert FakePost.purged == []
+    ask(running.control, Order(do="revoke"))
+    running.wait(lambda: FakePost.purged == [ORDER.id] and not running.record().purge)
+    (erased,) = running.events("alerts-erased")
+    assert erased.model_dump()["alerts"] == 3
+
+
+def test_an_idle_van_does_not_say_that_it_revoked_anything(running: Running) -> None:
+    with pytest.raises(PolicyError) as refused:
+        ask(running.control, Order(do="revoke"))
+    assert refused.value.reason is Reason.NO_ORDER
+
+
+def test_what_was_revoked_before_a_power_cut_is_deleted_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    van = kit(tmp_path / "van")
+    holder = van.process()
+    with van.package.open("rb") as package:
+        holder.custody.take(package, "account:technician")
+    holder.keeper.decide()
+    holder.keeper.decide(Request.REVOKE)
+    holder.custody.erase()
+    holder.close()
+    monkeypatch.setattr(serving, "Post", FakePost)
+    monkeypatch.setattr(FakePost, "refuses", True)
+    with TemporaryDirectory(prefix="lfr-") as short:
+        again = Running(van, Path(short) / "control.sock")
+        again.wait(lambda: len(FakePost.said) > 2)
+        assert FakePost.done == []
+        monkeypatch.setattr(FakePost, "refuses", False)
+        again.wait(lambda: "begin" in FakePost.done)
+        assert FakePost.done[:2] == ["purge", "begin"]
+        again.service.stop()
+        assert again.end() is Next.STOP
+    assert again.record().purge == ()
 
 
 def test_engines_that_do_not_load_leave_the_van_armed_and_are_tried_again(running: Running) -> None:
