@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from support.audit_events import EXAMPLES, signer, write_log
 
+from lfr_edge.audit.events import AlertDecided
 from lfr_edge.cli.main import main
 from lfr_edge.crypto.signing import SigningKey
 
 SIZE = len(EXAMPLES) - 1
+ALERT = next(number for number, event in enumerate(EXAMPLES[1:]) if isinstance(event, AlertDecided))
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,8 @@ def test_entries_are_shown_by_time_and_kind(case: Case, capsys: pytest.CaptureFi
     assert len(shown.out.splitlines()) == SIZE
     assert "not verified" in shown.err
     alert = next(line for line in shown.out.splitlines() if "alert-decided" in line)
-    for part in ("2026-06-20 08:55:21", "system:van-1", "entry=W-0042", "score=0.6200", "captured_at=2026-06-20T"):
+    time = f"2026-06-20 08:55:{ALERT}"
+    for part in (time, "system:van-1", "entry=W-0042", "score=0.6200", "captured_at=2026-06-20T"):
         assert part in alert
 
     assert (
@@ -136,8 +139,8 @@ def test_an_unknown_kind_is_refused_with_the_usage(case: Case, capsys: pytest.Ca
 def test_one_entry_is_proved_to_somebody_without_the_log(
     case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    proof = tmp_path / "entry-21.tlog-proof"
-    assert case.audit("prove", case.log, "--key", case.key, "--entry", "21", "--out", proof) == 0
+    proof = tmp_path / "entry.tlog-proof"
+    assert case.audit("prove", case.log, "--key", case.key, "--entry", str(ALERT), "--out", proof) == 0
     case.log.unlink()
     capsys.readouterr()
     assert case.audit("check", proof, "--key", case.key) == 0
@@ -145,7 +148,7 @@ def test_one_entry_is_proved_to_somebody_without_the_log(
     assert f"in the log 'lfr-edge/example/van-1', which had {SIZE} entries" in said
     assert "alert-decided" in said
 
-    proof.write_bytes(proof.read_bytes().replace(b"index 21", b"index 20"))
+    proof.write_bytes(proof.read_bytes().replace(f"index {ALERT}".encode(), b"index 20"))
     assert case.audit("check", proof, "--key", case.key) == 2
     assert "did not hold this as its entry 20" in capsys.readouterr().err
 

@@ -3,7 +3,6 @@
 import os
 import socket
 import stat
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,12 +49,9 @@ def test_a_package_comes_as_an_open_file(path: Path, tmp_path: Path) -> None:
     assert asked == [("load", os.geteuid(), b"content")]
     with pytest.raises(ConfigError, match=r"absent\.lfrd cannot be read"):
         ask(path, Order(do="load"), tmp_path / "absent.lfrd")
-    for thread in threading.enumerate():
-        if thread.name == "control-request":
-            thread.join(5)
+    control.close()  # waits for the requests to end
     opened = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]  # noqa: PTH115
     assert not any(name.endswith("x.lfrd") for name in opened)
-    control.close()
 
 
 def test_a_refusal_arrives_with_reason_and_fix(path: Path) -> None:
