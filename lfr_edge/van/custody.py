@@ -109,7 +109,7 @@ class Custody:
             terms, cause = self._ended()
             self._destroy(terms)
             van = (self._config.force, self._config.van, self._key)
-            done = write_receipt(self.holding, terms, cause, van, self._clock.utc())
+            done = write_receipt(self.holding, terms, cause, van, self._keeper.no_earlier())
             event = DeploymentErased(
                 by=SYSTEM,
                 why=f"the deployment ended: {cause}",

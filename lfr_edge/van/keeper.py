@@ -15,7 +15,7 @@ from lfr_edge.files import new_file
 from lfr_edge.van import lifecycle
 from lfr_edge.van.clocks import Clocks
 from lfr_edge.van.lifecycle import Action, Conditions, Decision, Record, Request, State, Terms
-from lfr_edge.van.trusted_time import TOLERANCE, Reading, believe, recovered
+from lfr_edge.van.trusted_time import TOLERANCE, Reading, Time, believe, recovered
 
 _LOG = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Keeper:
         A disk that takes no record does not lose a request, and lets nobody see.
         """
         with self._mutex:
-            time = believe(self._record.anchor, self._clocks.read(), waive_synchronisation=self._waived)
+            time = self._time()
             decision = lifecycle.step(self._record, time, self._conditions, request)
             changed = _without_mark(decision.record) != _without_mark(self._record)
             # Between two writes the boot clock carries the mark on; a power cut costs at most this much of it.
@@ -88,6 +88,13 @@ class Keeper:
                 decision = self._settle(decision)
             self._blind = decision.blind
             return decision
+
+    def _time(self) -> Time:
+        record, now = self._record, self._clocks.read()
+        return believe(record.anchor, now, latest=lifecycle.latest(record), waive_synchronisation=self._waived)
+
+    def _time_under(self, terms: Terms) -> Time:
+        return believe(self._record.anchor, self._clocks.read(), latest=terms.not_after)
 
     def _settle(self, decision: Decision) -> Decision:
         """The decision when it is on the disk; if the disk refuses it, as much of it as allows less."""
@@ -120,8 +127,7 @@ class Keeper:
     def load(self, terms: Terms) -> None:
         """Take an order. PolicyError if the van may not."""
         with self._mutex:
-            time = believe(self._record.anchor, self._clocks.read())
-            self._write(lifecycle.load(self._record, time, terms))
+            self._write(lifecycle.load(self._record, self._time_under(terms), terms))
             self._conditions, self._waived = NOT_CHECKED, False  # what was met, the deployment before met
 
     def challenge(self) -> str:
@@ -146,6 +152,11 @@ class Keeper:
             self._write(lifecycle.with_anchor(self._record, anchor))
             return before, anchor.mark
 
+    def no_earlier(self) -> datetime:
+        """So much time has passed at least: the wall clock where it is believed, and else the boot clock's count."""
+        with self._mutex:
+            return self._time().no_earlier
+
     def require_free(self) -> None:
         """PolicyError while another deployment is loaded, or not erased yet."""
         with self._mutex:
@@ -154,7 +165,7 @@ class Keeper:
     def require_loadable(self, terms: Terms) -> None:
         """PolicyError if `load` would refuse."""
         with self._mutex:
-            lifecycle.load(self._record, believe(self._record.anchor, self._clocks.read()), terms)
+            lifecycle.load(self._record, self._time_under(terms), terms)
 
     def rest(self) -> None:
         """Who was live is blind now, and armed if nothing has ended."""

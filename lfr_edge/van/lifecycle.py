@@ -238,6 +238,11 @@ def step(record: Record, time: Time, conditions: Conditions, request: Request = 
     return Decision(_with(record, fields), rule.actions, None if rule.to is State.LIVE else why)
 
 
+def latest(record: Record) -> datetime | None:
+    """As far as a wall clock may move the mark: the end of the loaded order."""
+    return record.terms.not_after if record.terms is not None and record.state in {State.ARMED, State.LIVE} else None
+
+
 def require_free(record: Record) -> None:
     """PolicyError while another deployment is loaded, or not erased yet."""
     if record.state in {State.ARMED, State.LIVE}:
@@ -314,7 +319,7 @@ def _name(record: Record) -> str:
 def _remembered(record: Record, time: Time) -> tuple[EndedOrder, ...]:
     """Ended orders, without those of long ago: their windows are over, so that every clock refuses them."""
     long_ago, recent = record.ended[:-_REMEMBERED], record.ended[-_REMEMBERED:]
-    return (*(ended for ended in long_ago if time.no_earlier < ended.not_after), *recent)
+    return (*(ended for ended in long_ago if time.anchor.mark < ended.not_after), *recent)
 
 
 def _added(orders: tuple[str, ...], order: str) -> tuple[str, ...]:

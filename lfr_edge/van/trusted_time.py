@@ -1,9 +1,9 @@
 """What time it is, as far as this van may believe it. Pure; reading the clocks is `clocks`.
 
 Three witnesses: the wall clock, the boot clock (which nobody sets, and which dies with a boot), and a mark on disk: the
-latest time that was ever believed. Time never passes more slowly than the boot clock says, so that no clock that is set
-back or stopped makes a deployment longer; and a wall clock that disagrees with both is doubted, which blinds the van
-until it is right again, but ends nothing.
+latest time that was ever remembered. Time never passes more slowly than the boot clock says, so that no clock that is
+set back or stopped makes a deployment longer; and a wall clock that disagrees with both is doubted, which blinds the
+van until it is right again, but ends nothing.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Anchor(Message):
     """What is remembered of time, on disk."""
 
     mark: UtcTime
-    """No earlier than this: the latest time that was believed, carried on by the boot clock."""
+    """No earlier than this: the latest time that was believed and remembered, carried on by the boot clock."""
     boot_id: Text
     boot_s: float
     """The boot clock when it was the mark."""
@@ -62,24 +62,35 @@ def recovered(at: datetime, asked: Reading, now: Reading) -> Anchor:
     return Anchor(mark=mark, boot_id=now.boot_id, boot_s=now.boot_s, synchronised=True)
 
 
-def believe(anchor: Anchor | None, reading: Reading, *, waive_synchronisation: bool = False) -> Time:
-    """Judge the clocks; with no anchor, this is the first time the van ever starts."""
+def believe(
+    anchor: Anchor | None, reading: Reading, *, latest: datetime | None = None, waive_synchronisation: bool = False
+) -> Time:
+    """Judge the clocks; with no anchor, this is the first time the van ever starts.
+
+    What is believed is remembered only if the system calls it synchronised, and never beyond `latest`: the end of the
+    order in hand, which people signed. Without an order there is nothing to say which leap is sound.
+    """
     if anchor is None:
         anchor = Anchor(mark=_FLOOR, boot_id="none", boot_s=0.0, synchronised=False)
     same_boot = anchor.boot_id == reading.boot_id
     # The mark is older than a later boot: all of that boot has passed since.
     passed_s = reading.boot_s - anchor.boot_s if same_boot else reading.boot_s
-    no_earlier = anchor.mark + timedelta(seconds=max(passed_s, 0))
+    certain = anchor.mark + timedelta(seconds=max(passed_s, 0))
     bound = same_boot and anchor.synchronised
     doubt: Reason | None = None
-    if reading.wall < no_earlier - TOLERANCE:
+    if reading.wall < certain - TOLERANCE:
         doubt = Reason.CLOCK_BEHIND
-    elif bound and reading.wall > no_earlier + TOLERANCE:
+    elif bound and reading.wall > certain + TOLERANCE:
         doubt = Reason.CLOCK_AHEAD
     elif not reading.synchronised and not waive_synchronisation:
         doubt = Reason.CLOCK_UNSYNCHRONISED
-    if doubt is None:
-        no_earlier = max(no_earlier, reading.wall)
-        bound = bound or reading.synchronised
-    moved = Anchor(mark=no_earlier, boot_id=reading.boot_id, boot_s=reading.boot_s, synchronised=bound)
+    no_earlier = certain if doubt else max(certain, reading.wall)
+    mark = certain
+    if doubt is None and reading.synchronised:
+        if bound:
+            mark = no_earlier
+        elif latest is not None:
+            mark = max(certain, min(no_earlier, latest))
+            bound = mark == no_earlier
+    moved = Anchor(mark=mark, boot_id=reading.boot_id, boot_s=reading.boot_s, synchronised=bound)
     return Time(no_earlier, doubt, moved)

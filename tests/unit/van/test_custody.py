@@ -18,6 +18,7 @@ from lfr_edge.van.custody import warn_of_low_stock
 from lfr_edge.van.erasure import note_sent, waiting
 from lfr_edge.van.lifecycle import Action, Request, State
 from lfr_edge.van.prekeys import PrekeyStock
+from lfr_edge.van.trusted_time import Reading
 
 HOUR = timedelta(hours=1)
 
@@ -252,3 +253,17 @@ def test_a_low_stock_of_prekeys_is_said_above_all_when_there_is_none(
         stock.make(left, START)
     warn_of_low_stock(stock, lasting=lasting)
     assert len(caplog.records) == warned
+
+
+def test_a_receipt_is_not_dated_by_a_clock_that_is_not_believed(van: Kit) -> None:
+    with running(van) as holder:
+        take(van, holder)
+        holder.keeper.decide()
+        right = van.clocks.reading
+        van.clocks.reading = Reading(START - 1000 * HOUR, right.boot_s + 60, right.boot_id, synchronised=True)
+    with running(van) as holder:
+        holder.keeper.decide(Request.STOP)
+        holder.custody.erase()
+        (path,) = waiting(holder.custody.holding.receipts)
+    receipt = open_receipt(path.read_bytes(), SigningKey.from_file(van.folder / "alert.key").public)
+    assert receipt.erased_at == START + timedelta(seconds=60)

@@ -1,6 +1,6 @@
 """The record on disk: written before anything is done, and read back by the next process."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from lfr_edge.messages.examples import RECIPIENT
 from lfr_edge.van import keeper as keeping
 from lfr_edge.van.keeper import Keeper
 from lfr_edge.van.lifecycle import Action, Conditions, Record, Request, State, Terms
-from lfr_edge.van.trusted_time import Reading
+from lfr_edge.van.trusted_time import Anchor, Reading
 
 START = datetime(2026, 6, 20, 12, tzinfo=timezone.utc)
 MET = Conditions(1, 1)
@@ -204,9 +204,9 @@ def test_an_order_is_ended_by_its_name_loaded_or_not(path: Path, clocks: FakeClo
 def test_a_clock_that_ran_ahead_is_recovered_by_an_answer_to_the_last_question_once(
     path: Path, clocks: FakeClocks
 ) -> None:
-    clocks.reading = Reading(START + timedelta(days=365), 5.0, "boot", synchronised=True)
+    ahead = Anchor(mark=START + timedelta(days=365), boot_id="boot", boot_s=5.0, synchronised=True)
+    path.write_bytes(Record(state=State.IDLE, anchor=ahead).to_json())
     keeper = Keeper(path, clocks)
-    keeper.decide()
     clocks.reading = Reading(START, 10.0, "boot", synchronised=True)
     old = keeper.challenge()
     question = keeper.challenge()
@@ -222,6 +222,33 @@ def test_a_clock_that_ran_ahead_is_recovered_by_an_answer_to_the_last_question_o
     assert keeper.decide().actions == (Action.SEE,)
     with pytest.raises(PolicyError):
         keeper.recover_clock(question, START)
+
+
+def test_a_time_source_that_lies_after_a_start_ends_a_deployment_and_spoils_no_other(
+    path: Path, clocks: FakeClocks
+) -> None:
+    live(path, clocks)
+    clocks.reading = Reading(START + timedelta(days=7000), 5.0, "boot-2", synchronised=True)
+    keeper = Keeper(path, clocks)
+    assert (keeper.decide().record.state, keeper.record.cause) == (State.ENDED, "window-over")
+    keeper.erased()
+    assert keeper.record.anchor.mark == TERMS.not_after
+    clocks.reading = Reading(TERMS.not_after + timedelta(hours=1), 3605.0, "boot-2", synchronised=True)
+    day = {"not_before": TERMS.not_after, "not_after": TERMS.not_after + timedelta(hours=9), "order": "order-2"}
+    keeper.load(TERMS.model_copy(update=day))
+    keeper.meet(MET, waive_synchronisation=False)
+    assert keeper.decide().actions == (Action.SEE,)
+
+
+def test_a_time_source_that_lies_to_an_idle_van_spoils_nothing(path: Path, clocks: FakeClocks) -> None:
+    right = clocks.reading
+    clocks.reading = replace(right, wall=START + timedelta(days=7000))
+    keeper = Keeper(path, clocks)
+    keeper.decide()
+    with pytest.raises(PolicyError):
+        keeper.load(TERMS)
+    clocks.reading = right
+    assert live(path, clocks).record.anchor.mark == START
 
 
 def test_an_answer_that_comes_after_an_hour_is_refused(path: Path, clocks: FakeClocks) -> None:

@@ -173,7 +173,7 @@ class AnyHistory(RuleBasedStateMachine):
         return Reading(wall, self.passed_s - self.booted_s, f"boot-{self.boot}", self.synchronised)
 
     def time(self, anchor: Anchor | None) -> Time:
-        return believe(anchor, self.reading())
+        return believe(anchor, self.reading(), latest=lifecycle.latest(self.running) if anchor else None)
 
     @rule(seconds=st.floats(0, 30_000))
     def wait(self, seconds: float) -> None:
@@ -214,8 +214,10 @@ class AnyHistory(RuleBasedStateMachine):
     @rule(name=st.sampled_from(["order-1", "order-2"]), hours=st.floats(0.1, 24), starts_h=st.floats(-5, 5))
     def load(self, name: str, hours: float, starts_h: float) -> None:
         start = START + timedelta(seconds=self.passed_s, hours=starts_h)
+        new = terms(name, start, hours)
         try:
-            self.running = lifecycle.load(self.running, self.time(self.running.anchor), terms(name, start, hours))
+            time = believe(self.running.anchor, self.reading(), latest=new.not_after)
+            self.running = lifecycle.load(self.running, time, new)
         except PolicyError:
             return
         assert name not in self.finished, "an end is final"

@@ -66,8 +66,25 @@ def test_nonsense_at_the_first_start_is_not_remembered(wall: datetime) -> None:
     assert believe(time.anchor, reading(NOON, 20)).doubt is None
 
 
+@pytest.mark.parametrize(("latest", "mark"), [(None, NOON), (NOON + HOUR, NOON + HOUR), (NOON - HOUR, NOON)])
+def test_one_leap_moves_the_mark_no_further_than_an_order_in_hand_lasts(
+    latest: datetime | None, mark: datetime
+) -> None:
+    leap = believe(ANCHOR, reading(NOON + 20 * YEAR, 0, "boot-2"), latest=latest)
+    assert (leap.doubt, leap.no_earlier, leap.anchor.mark) == (None, NOON + 20 * YEAR, mark)
+    later = believe(leap.anchor, reading(NOON + 2 * HOUR, 60, "boot-2"), latest=NOON + 6 * HOUR)
+    assert (later.doubt, later.anchor.mark) == (None, NOON + 2 * HOUR), "put right, it is believed and remembered"
+
+
+def test_an_unsynchronised_clock_moves_no_mark_where_it_is_believed() -> None:
+    unsynchronised = reading(NOON + 20 * YEAR, 10, "boot-2", synchronised=False)
+    time = believe(ANCHOR, unsynchronised, latest=NOON + 20 * YEAR, waive_synchronisation=True)
+    assert (time.doubt, time.no_earlier) == (None, NOON + 20 * YEAR)
+    assert (time.anchor.mark, time.anchor.synchronised) == (NOON + timedelta(seconds=10), False)
+
+
 def test_after_a_statement_of_the_time_the_clock_must_agree_with_it() -> None:
-    poisoned = believe(ANCHOR, reading(NOON + YEAR, 12, "boot-2")).anchor
+    poisoned = believe(ANCHOR, reading(NOON + YEAR, 12, "boot-2"), latest=NOON + YEAR).anchor
     assert believe(poisoned, reading(NOON + HOUR, 20, "boot-2")).doubt is Reason.CLOCK_BEHIND
     asked, now = reading(NOON + HOUR, 30, "boot-2"), reading(NOON + HOUR, 90, "boot-2")
     anchor = recovered(NOON + HOUR, asked, now)
