@@ -245,7 +245,18 @@ class PeriodEnded(Event):
     clauses, writer = (Clause.PERIOD,), Writer.VAN
     kind: Literal["period-ended"] = "period-ended"
     order: Identifier
-    cause: Literal["window-over", "stop", "revoke", "replaced", "clock", "fault", "power-loss", "shutdown"]
+    cause: Literal[
+        "window-over",
+        "stop",
+        "revoke",
+        "replaced",
+        "not-authorised",
+        "files-over",
+        "clock",
+        "fault",
+        "power-loss",
+        "shutdown",
+    ]
     faces: Count | None = None
     alerts: Count | None = None
     test_passes: Count | None = None

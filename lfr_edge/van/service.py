@@ -47,7 +47,7 @@ from lfr_edge.van.custody import SYSTEM, Custody, warn_of_low_stock
 from lfr_edge.van.daemon import Daemon
 from lfr_edge.van.keeper import Keeper
 from lfr_edge.van.late_log import LateLog
-from lfr_edge.van.lifecycle import Action, Conditions, Decision, Request, State
+from lfr_edge.van.lifecycle import Action, Cause, Conditions, Decision, Request, State
 from lfr_edge.van.post import Post
 
 _LOG = logging.getLogger(__name__)
@@ -233,14 +233,16 @@ class Service:
 
     def blinded(self, ending: Ending) -> None:
         """See `Authority`: the key of what ended is destroyed before anything is said of it."""
-        self._blind.set()
         self._keeper.rest()
         record = self._keeper.record
         ended = record.state is State.ENDED and not record.erased
-        if ended:
-            self._destroy()
-        if self._began:
-            self._late.say(self._period_ended(ending))
+        try:
+            if ended:
+                self._destroy()
+            if self._began:
+                self._late.say(self._period_ended(ending))
+        finally:
+            self._blind.set()  # whoever asked for the end hears of it when it is in the log
         if self.revoked and ending.purged is not None:
             self._note_purged(self._order_id, ending.purged)
         if ended:
@@ -276,13 +278,13 @@ class Service:
             return str(state.value)
         return "offline" if self.stop_asked else "armed"
 
-    def _cause(self, ending: Ending) -> Literal["window-over", "stop", "revoke", "clock", "fault", "shutdown"]:
+    def _cause(self, ending: Ending) -> Cause | Literal["clock", "fault", "shutdown"]:
         """Why the period ended, in the log's words."""
         record = self._keeper.record
         if not ending.unhurt:
             return "fault"
-        if record.state is State.ENDED:
-            return "revoke" if record.cause == "revoke" else "window-over" if record.cause == "window-over" else "stop"
+        if record.state is State.ENDED and record.cause is not None:
+            return record.cause
         return "shutdown" if self.stop_asked else "clock"
 
     def _is_loaded(self, order: DeploymentOrder) -> bool:

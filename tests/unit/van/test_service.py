@@ -218,6 +218,20 @@ def test_stop_while_the_engines_load_is_answered_at_once_and_no_camera_opens(run
     assert running.events("period-began") == running.events("period-ended") == []
 
 
+def test_a_period_whose_files_are_over_is_recorded_as_that(running: Running) -> None:
+    live(running)
+    running.service.files_over()
+    assert running.end() is Next.AGAIN
+    (ended,) = running.events("period-ended")
+    assert ended.model_dump()["cause"] == "files-over"
+
+
+def test_whoever_stops_hears_of_it_when_the_end_is_in_the_log(running: Running) -> None:
+    live(running)
+    ask(running.control, Order(do="stop"))
+    assert len(running.events("period-ended")) == 1
+
+
 def test_a_stop_is_recorded_with_who_asked(running: Running) -> None:
     live(running)
     ask(running.control, Order(do="revoke"))
