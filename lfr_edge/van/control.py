@@ -2,9 +2,10 @@
 
 One request and one reply for each connection, each a line of JSON; a package comes as an open file beside its request,
 so that the caller's rights decide what may be read. The kernel says who calls (SO_PEERCRED): root, the daemon's own
-user, and members of its group. There is no password, and nothing comes from the network.
+user, and members of its group if that is its own. There is no password, and nothing comes from the network.
 """
 
+import grp
 import logging
 import os
 import pwd
@@ -27,6 +28,7 @@ _LOG = logging.getLogger(__name__)
 _LARGEST_BYTES = 1 << 20
 _PATIENCE_S = 5.0  # with a peer that says nothing, and of a client whose daemon starts again
 _ANSWER_S = 30.0
+_LOADED_S = 900.0  # a large package from a slow stick, checked on a slow board
 _LAST_ANSWERS_S = 2.0
 _SO_PEERGROUPS = 59  # socket(7); Python has no name for it
 _MOST_GROUPS = 256  # who is in more gets an error; Python's getsockopt ends there
@@ -142,6 +144,7 @@ def ask(path: Path, order: Order, package: Path | None = None) -> Reply:
     """Ask the daemon behind `path`. ConfigError if none answers; a refusal is raised as it was there."""
     try:
         with _connected(path) as connection:
+            connection.settimeout(_ANSWER_S if package is None else _LOADED_S)
             line = order.to_json() + b"\n"
             if package is None:
                 connection.sendall(line)
@@ -195,7 +198,7 @@ def _listen(path: Path) -> socket.socket:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         path.unlink(missing_ok=True)  # of a process before this one; the log's lock keeps a second one away
         listening.bind(str(path))
-        path.chmod(0o660)
+        path.chmod(0o600 if _own_group() is None else 0o660)
         listening.listen()
     except OSError as error:
         listening.close()
@@ -223,8 +226,17 @@ def _peer(connection: socket.socket) -> Peer:
 
 
 def may_command(uid: int, groups: set[int]) -> bool:
-    """Root, the daemon's own user, its group."""
-    return uid in {0, os.geteuid()} or os.getegid() in groups
+    """Root, the daemon's own user, its own group."""
+    return uid in {0, os.geteuid()} or _own_group() in groups
+
+
+def _own_group() -> int | None:
+    """The daemon's group if it is named as its user is: in a shared one, such as `users`, is everybody."""
+    try:
+        user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
+    except KeyError:
+        return None
+    return os.getegid() if group == user else None
 
 
 def _receive(connection: socket.socket, files: list[int]) -> bytes:
