@@ -50,6 +50,7 @@ class Post:
         self._begun = False
 
     def __enter__(self) -> "Post":
+        self._bus.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -60,10 +61,9 @@ class Post:
         self._outbox.close()
 
     def begin(self) -> None:
-        """Connect, and send what waits; once. Not before what was revoked is deleted."""
+        """Send what waits: not before what was revoked is deleted. Once; again, and nothing happens."""
         if not self._begun:
             self._begun = True
-            self._bus.start()
             self._send.start()
 
     def say(self, state: str, blind: Reason | None) -> None:

@@ -14,8 +14,10 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from enum import Enum
+from functools import partial
 from importlib.metadata import version
 from typing import Literal
 
@@ -144,8 +146,8 @@ class Service:
                 self._erase(decision)
                 if self._purge(post):
                     post.begin()
-                if record.state is State.LIVE:
-                    return None
+                    if record.state is State.LIVE:
+                        return None
                 self._late.say()
                 post.say(record.state.value, decision.blind)
                 if self._keeper.faulty and time.monotonic() - verified > _VERIFY_AGAIN_S:
@@ -181,27 +183,26 @@ class Service:
 
     def _erase(self, decision: Decision) -> None:
         """Erase what has ended; what the disk refuses is tried again with the next look."""
-        if Action.ERASE not in decision.actions:
-            return
-        try:
-            self._custody.erase()
-        except LfrEdgeError as error:
-            self._complain(f"the erasure is not complete: {error}")
+        if Action.ERASE in decision.actions:
+            self._attempt(self._custody.erase, "the erasure is not complete")
 
     def _purge(self, post: Post) -> bool:
         """Delete the alerts of revoked orders; False while the disk refuses."""
-        try:
-            for order in self._keeper.record.purge:
-                self._note_purged(order, post.purge(order))
-        except DeviceError as error:
-            self._complain(str(error))
-            return False
-        return True
+        for order in self._keeper.record.purge:
+            self._attempt(partial(self._purge_order, post, order), "the revocation is not complete")
+        return not self._keeper.record.purge
 
-    def _complain(self, what: str) -> None:
-        if what != self._complaint:  # once, not five times a second
-            _LOG.error("%s", what)
-        self._complaint = what
+    def _purge_order(self, post: Post, order: str) -> None:
+        self._note_purged(order, post.purge(order))
+
+    def _attempt(self, step: Callable[[], object], failed: str) -> None:
+        try:
+            step()
+        except LfrEdgeError as error:
+            what = f"{failed}: {error}"
+            if what != self._complaint:  # once, not five times a second
+                _LOG.error("%s", what)
+            self._complaint = what
 
     # What Daemon asks of its authority.
 
@@ -238,7 +239,7 @@ class Service:
         ended = record.state is State.ENDED and not record.erased
         try:
             if ended:
-                self._destroy()
+                self._attempt(self._custody.destroy, "the list is not destroyed yet")
             if self._began:
                 self._late.say(self._period_ended(ending))
         finally:
@@ -247,12 +248,6 @@ class Service:
             self._note_purged(self._order_id, ending.purged)
         if ended:
             self._erase(self._keeper.decide())
-
-    def _destroy(self) -> None:
-        try:
-            self._custody.destroy()
-        except LfrEdgeError as error:
-            self._complain(f"the list is not destroyed yet: {error}")
 
     def _period_ended(self, ending: Ending) -> PeriodEnded:
         return PeriodEnded(

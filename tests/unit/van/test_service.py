@@ -266,6 +266,21 @@ def test_an_ended_deployment_can_still_be_revoked(running: Running) -> None:
     assert erased.model_dump()["alerts"] == 3
 
 
+def test_a_van_that_cannot_delete_what_was_revoked_sends_nothing_and_does_not_see(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.wait(lambda: FakePost.said)
+    monkeypatch.setattr(FakePost, "refuses", True)
+    running.service._keeper.end("before", Request.REVOKE)
+    running.load()
+    running.wait(lambda: running.record().state is State.LIVE)
+    time.sleep(0.5)
+    assert fake().opened == 0
+    monkeypatch.setattr(FakePost, "refuses", False)
+    running.wait(lambda: fake().opened == 1)
+    assert running.record().purge == ()
+
+
 def test_an_idle_van_does_not_say_that_it_revoked_anything(running: Running) -> None:
     with pytest.raises(PolicyError) as refused:
         ask(running.control, Order(do="revoke"))
