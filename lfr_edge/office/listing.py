@@ -17,7 +17,7 @@ from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.watchlist.entries import Particulars
 
 _REQUIRED = ("id", "photo", "category", "response", "legal_basis", "source", "captured")
-_OPTIONAL = ("rationale", "expires", "under_18", "under_18_rationale", "volunteer")
+_OPTIONAL = ("rationale", "expires", "under_18", "under_18_rationale")
 # What belongs to the photo, not to the person.
 _OF_PHOTO = ("photo", "source", "captured")
 

@@ -31,8 +31,6 @@ class Particulars(Message):
     under_18: bool = False
     under_18_rationale: Text | None = None
     """Why somebody under 18 is on the list: never without one (APP)."""
-    volunteer: bool = False
-    """Of the blue list: their matches are test passes, never alerts (R23)."""
 
     @model_validator(mode="after")
     def _check_under_18(self) -> "Particulars":

@@ -122,7 +122,6 @@ FULL = {
     "expires": "2026-12-31",
     "under_18": "",
     "under_18_rationale": "",
-    "volunteer": "",
 }
 # One field wrong in turn, and what is said of it.
 WRONG = {
@@ -137,7 +136,6 @@ WRONG = {
     "expires": ("", "expires is missing; every entry needs its expires"),
     "under_18": ("yes", "under_18 and under_18_rationale go together"),
     "under_18_rationale": ("at risk", "under_18 and under_18_rationale go together"),
-    "volunteer": ("perhaps", "volunteer - "),
 }
 
 
