@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from lfr_edge.audit.fields import Clause, Count, Decimal4, Event, Ids, KeyId, Moment, Writer
+from lfr_edge.audit.fields import Clause, Count, Decimal4, Event, Ids, KeyId, Moment, PeriodCause, Writer
 from lfr_edge.messages.fields import Digest, Distinct, EntryId, Identifier, MessageId, Recipient, Text
 
 
@@ -245,18 +245,7 @@ class PeriodEnded(Event):
     clauses, writer = (Clause.PERIOD,), Writer.VAN
     kind: Literal["period-ended"] = "period-ended"
     order: Identifier
-    cause: Literal[
-        "window-over",
-        "stop",
-        "revoke",
-        "replaced",
-        "not-authorised",
-        "files-over",
-        "clock",
-        "fault",
-        "power-loss",
-        "shutdown",
-    ]
+    cause: PeriodCause
     faces: Count | None = None
     alerts: Count | None = None
     test_passes: Count | None = None

@@ -2,11 +2,25 @@
 
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StringConstraints
 
 from lfr_edge.messages.fields import Digest, Distinct, Identifier, Message, Text, UtcTime
+
+# Why recognition ended.
+PeriodCause = Literal[
+    "window-over",
+    "stop",
+    "revoke",
+    "replaced",
+    "not-authorised",
+    "files-over",
+    "clock",
+    "fault",
+    "power-loss",
+    "shutdown",
+]
 
 
 class Clause(Enum):

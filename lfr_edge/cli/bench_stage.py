@@ -162,7 +162,7 @@ def _enrolled(person: str, photo: Path, reader: FaceReader) -> tuple[str, Featur
 
 
 def _order(engine_set: EngineSet, cameras: Sequence[str], clock: SystemClock) -> Order:
-    """As the demo's, but for the cool-down: there is none, so that every pass is sealed."""
+    """Without a cool-down, so that every pass is sealed. Not the demo's, whose module needs an office and a broker."""
     now = clock.utc()
     return Order(
         id="bench-deployment",

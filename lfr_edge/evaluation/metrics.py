@@ -78,11 +78,6 @@ def tpir(outcomes: Outcomes, threshold: float) -> float:
     return share_at_or_above(outcomes.hits, threshold)
 
 
-def rank_1_rate(outcomes: Outcomes) -> float:
-    """Mated searches whose own entry is the most alike, whatever the score (closed set)."""
-    return share_at_or_above(outcomes.hits, just_above(-math.inf))
-
-
 def threshold_at(false_scores: Scores, target: float) -> float:
     """The lowest threshold at which FPIR is not above `target`.
 

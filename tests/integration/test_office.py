@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from support.clerk import ORDER
 
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.cli.main import main
@@ -29,27 +30,6 @@ from lfr_edge.watchlist.package import open_package
 
 SET = "yunet-mobilefacenet"
 COLUMNS = ("id", "photo", "category", "response", "legal_basis", "source", "captured", "rationale", "expires")
-ORDER = """
-id = "harbour-2026-06-01"
-purpose = "find people wanted on warrant"
-legal_basis = "common law; PACE 1984"
-place = "Harbour Street"
-authorising_officer = "Supt A. Example"
-force = "example"
-not_before = 2026-06-01T09:00:00Z
-not_after = 2026-06-01T17:00:00Z
-threshold = 0.55
-margin = 0.05
-confirmation = 2
-cooldown_s = 300
-expected_faces = 10000
-notice_url = "https://example.org/notice"
-demo = false
-
-[[vans]]
-id = "van-1"
-cameras = ["front"]
-"""
 
 
 @dataclass(frozen=True)

@@ -112,3 +112,12 @@ def test_the_hashes_of_the_example_follow_from_the_description_alone() -> None:
 
 def test_the_documented_limit_is_the_enforced_one() -> None:
     assert f"at most {LARGEST_ENTRY_BYTES:,} bytes" in FORMAT
+
+
+def test_the_auditor_is_told_what_nothing_writes_yet() -> None:
+    package = Path(log_module.__file__).parents[1]
+    vocabulary = package / "audit" / "events.py"
+    code = "".join(path.read_text("utf-8") for path in package.rglob("*.py") if path != vocabulary)
+    unwritten = {event.model_fields["kind"].default for event in EVENTS if f"{event.__name__}(" not in code}
+    said = GUIDE.partition("nothing writes yet: ")[2].partition("**")[0]
+    assert set(re.findall(r"`([a-z-]+)`", said)) == unwritten

@@ -13,13 +13,13 @@ from lfr_edge.evaluation.metrics import (
     det,
     fpir,
     just_above,
-    rank_1_rate,
     share_at_or_above,
     threshold_at,
     tpir,
 )
 
 NOTHING = -math.inf
+AT_ANY_SCORE = just_above(NOTHING)
 
 
 def found(score: float, subject: str = "a") -> Search:
@@ -44,7 +44,7 @@ def test_the_rates_of_a_small_test_are_those_worked_out_by_hand() -> None:
     outcomes = Outcomes.of([*mated, *nonmated])
     assert (fpir(outcomes, 0.6), tpir(outcomes, 0.6)) == (1 / 4, 2 / 5)
     assert (fpir(outcomes, 0.1), tpir(outcomes, 0.1)) == (3 / 4, 3 / 5)
-    assert rank_1_rate(outcomes) == 3 / 5
+    assert tpir(outcomes, AT_ANY_SCORE) == 3 / 5
 
 
 def test_a_score_at_the_threshold_is_returned() -> None:
@@ -76,7 +76,7 @@ def test_who_was_not_acquired_is_not_returned_at_any_threshold() -> None:
     for target in (0, 0.5, 1):
         threshold = threshold_at(outcomes.false_scores, target)
         assert (fpir(outcomes, threshold), tpir(outcomes, threshold)) == (0, 0)
-    assert rank_1_rate(outcomes) == 0
+    assert tpir(outcomes, AT_ANY_SCORE) == 0
     assert [(rate, missed) for _, rate, missed in det(outcomes)] == [(0, 1)]
 
 
@@ -109,7 +109,7 @@ SEARCHES = st.lists(
 def test_a_higher_threshold_never_raises_a_rate(searches: list[Search], threshold: float, more: float) -> None:
     outcomes = Outcomes.of(searches)
     assert fpir(outcomes, threshold + more) <= fpir(outcomes, threshold)
-    assert tpir(outcomes, threshold + more) <= tpir(outcomes, threshold) <= rank_1_rate(outcomes)
+    assert tpir(outcomes, threshold + more) <= tpir(outcomes, threshold) <= tpir(outcomes, AT_ANY_SCORE)
 
 
 @given(SEARCHES, st.floats(-1, 1))

@@ -1,10 +1,11 @@
 """The record on disk: written before anything is done, and read back by the next process."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from support.custody import FakeClocks
 
 from lfr_edge import files
 from lfr_edge.errors import ConfigError, PolicyError, Reason
@@ -25,19 +26,6 @@ TERMS = Terms(
     not_before=START,
     not_after=START + timedelta(hours=6),
 )
-
-
-@dataclass
-class FakeClocks:
-    reading: Reading = field(default_factory=lambda: Reading(START, 100.0, "boot", synchronised=True))
-
-    def read(self) -> Reading:
-        return self.reading
-
-    def advance(self, seconds: float) -> None:
-        now = self.reading
-        later = now.wall + timedelta(seconds=seconds)
-        self.reading = Reading(later, now.boot_s + seconds, now.boot_id, now.synchronised)
 
 
 @pytest.fixture
