@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 from typing import Protocol
 
+from lfr_edge.audit.fields import Event
 from lfr_edge.clock import Clock
 from lfr_edge.errors import PolicyError, Reason
 from lfr_edge.messages.order import Order
@@ -35,6 +36,10 @@ class Authority(Protocol):
 
     def files_over(self) -> None:
         """Every camera was a file, and all are over."""
+        ...
+
+    def note(self, event: Event) -> None:
+        """Something happened that belongs in the van's log. Thread-safe; never raises for a full disk."""
         ...
 
     def blinded(self, ending: Ending) -> None:
@@ -90,6 +95,9 @@ class DemoWindow:
 
     def files_over(self) -> None:
         """The process ends anyway."""
+
+    def note(self, _event: Event) -> None:
+        """A demo has no log."""
 
     def blinded(self, _ending: Ending) -> None:
         """The process ends anyway."""

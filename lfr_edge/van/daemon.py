@@ -38,6 +38,7 @@ from lfr_edge.van.authority import Authority, DemoWindow, Ending
 from lfr_edge.van.bus import Bus
 from lfr_edge.van.cameras import open_cameras
 from lfr_edge.van.custody import find_identity, stock_of
+from lfr_edge.van.period_log import CameraLog, LoggedSealer
 from lfr_edge.van.sender import Sender
 from lfr_edge.van.stages import Recognition, Stage, capture
 
@@ -74,6 +75,7 @@ class Daemon:
             self._arena = _open_arena(config)
             if_refused.callback(self._arena.wipe)
             self._cameras = open_cameras(config.cameras, self._arena, clock)
+            self._camera_log = CameraLog(self._cameras, self._order.id, self._authority.note)
             lossless = [camera.id for camera in config.cameras if camera.pace == "full-speed"]
             self._mailbox = Mailbox(self._cameras, lossless=lossless)
             recogniser = self._open_recogniser(config, engine_set)
@@ -137,6 +139,7 @@ class Daemon:
                     _LOG.info("every camera has ended")
                     self._authority.files_over()
                     return True
+            self._camera_log.look()
             if ticks % _HEALTH_EVERY_TICKS == 0:
                 self._bus.report(self._health())
             ticks += 1
@@ -203,11 +206,12 @@ class Daemon:
         key = SigningKey.from_file(config.keys.alert)
         self._watchlist = self._deployment.unseal(identity, engine_set, self._arena)
         store = EngineStore(config.engines.store)
+        sealer = JpegEvidenceSealer(self._van, order, engine_set, package.pictures, key, self._clock)
         return Recogniser(
             open_extractor(engine_set, store, self._arena, threads=config.engines.threads),
             self._watchlist,
             Decider(Rule(order.threshold, order.margin, order.confirmation, order.cooldown_s)),
-            JpegEvidenceSealer(self._van, order, engine_set, package.pictures, key, self._clock),
+            LoggedSealer(sealer, order, engine_set, self._authority.note),
             {camera.id: View(camera.minimum_inter_eye_px, camera.zone) for camera in config.cameras},
         )
 

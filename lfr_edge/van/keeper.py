@@ -202,6 +202,18 @@ class Keeper:
         self._unwritten = True
 
 
+def make_state_folder(folder: Path) -> None:
+    """Where the record, the log and all else of the van lie; nobody else may look in. ConfigError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(
+            Reason.FILE_UNWRITABLE,
+            f"the state folder {folder} cannot be made: {error.strerror}",
+            fix="choose another as 'state', or mend the permissions",
+        ) from error
+
+
 def _without_mark(record: Record) -> tuple[object, ...]:
     anchor = record.anchor
     return (anchor.boot_id, anchor.synchronised, *(value for name, value in record if name != "anchor"))

@@ -31,6 +31,7 @@ from lfr_edge.audit.events import (
     Started,
     Stopped,
 )
+from lfr_edge.audit.fields import Event
 from lfr_edge.audit.log import AuditLog
 from lfr_edge.clock import Clock
 from lfr_edge.config import VanConfig
@@ -47,7 +48,7 @@ from lfr_edge.van.commands import Commands
 from lfr_edge.van.control import ControlSocket, Order, Peer, Reply
 from lfr_edge.van.custody import SYSTEM, Custody, warn_of_low_stock
 from lfr_edge.van.daemon import Daemon
-from lfr_edge.van.keeper import Keeper
+from lfr_edge.van.keeper import Keeper, make_state_folder
 from lfr_edge.van.late_log import LateLog
 from lfr_edge.van.lifecycle import Action, Cause, Conditions, Decision, Request, State
 from lfr_edge.van.post import Post
@@ -85,7 +86,7 @@ class Service:
         self._engine_set = load_engine_set(config.engines.set, config.engines.manifests or DEFAULT_MANIFESTS)
         commanders = [VerifyKey.from_file(path) for path in config.keys.trusted_commanders]
         self.commands = Commands(config.force, config.van, commanders, self._carry_out, clock)
-        _make_folder(config)
+        make_state_folder(config.state)
         signer = NoteSigner(log_origin(config.force, config.van), SigningKey.from_file(config.keys.alert))
         self._log = AuditLog.open(config.state / "audit.log", signer, clock)
         self._late = LateLog(self._log)
@@ -231,6 +232,10 @@ class Service:
     def files_over(self) -> None:
         """See `Authority`."""
         self._keeper.decide(Request.FILES_OVER)
+
+    def note(self, event: Event) -> None:
+        """See `Authority`."""
+        self._late.say(event)
 
     def blinded(self, ending: Ending) -> None:
         """See `Authority`: the key of what ended is destroyed before anything is said of it."""
@@ -383,14 +388,3 @@ class Service:
             erased=record.erased,
             prekeys=len(self._custody.holding.stock),
         )
-
-
-def _make_folder(config: VanConfig) -> None:
-    try:
-        config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise ConfigError(
-            Reason.FILE_UNWRITABLE,
-            f"the state folder {config.state} cannot be made: {error.strerror}",
-            fix="choose another as 'state', or mend the permissions",
-        ) from error

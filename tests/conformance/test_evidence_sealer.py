@@ -23,6 +23,7 @@ from lfr_edge.inference.manifest import load_engine_set
 from lfr_edge.messages.examples import JPEG, ORDER
 from lfr_edge.pipeline.evidence import EvidenceSealer, Match
 from lfr_edge.pipeline.frame_source import FakeFrameSource
+from lfr_edge.van.period_log import LoggedSealer
 from lfr_edge.watchlist.entries import Entry, PictureMember
 from lfr_edge.watchlist.pictures import PictureStore, write_pictures
 from lfr_edge.watchlist.references import Candidate
@@ -49,19 +50,21 @@ def _match(picture: PictureMember) -> Match:
     return Match(Candidate(entry, 1, 0.7), None, 3, "north", CLOCK.utc() - timedelta(milliseconds=40))
 
 
-@pytest.fixture(params=["jpeg", "recorder"])
+@pytest.fixture(params=["jpeg", "logged", "recorder"])
 def bench(request: pytest.FixtureRequest, arena: Arena, tmp_path: Path) -> Iterator[tuple[EvidenceSealer, Match]]:
     """A sealer, and a match that it can seal."""
     path = tmp_path / "pictures.bin"
     with path.open("w+b") as file:
         match = _match(write_pictures(file, [("W-0042", JPEG)])["W-0042"])
         file.flush()
-        if request.param == "jpeg":
+        if request.param != "recorder":
             pictures = PictureStore(Span(file, 0, file.tell()))
             room = SealIdentity.generate()
             order = ORDER.model_copy(update={"recipients": (room.recipient,)})
             engine_set = load_engine_set("yunet-mobilefacenet")
-            yield JpegEvidenceSealer("van-1", order, engine_set, pictures, SigningKey.generate(), CLOCK), match
+            sealer = JpegEvidenceSealer("van-1", order, engine_set, pictures, SigningKey.generate(), CLOCK)
+            logged = LoggedSealer(sealer, order, engine_set, lambda _: None)
+            yield logged if request.param == "logged" else sealer, match
             return
         recorder = Recorder(lambda _frame, _context: None)
         recorder.frame = FakeFrameSource("north", [np.zeros((8, 8, 3), np.uint8)], arena, CLOCK).read()

@@ -243,6 +243,7 @@ def test_a_restart_keeps_the_deployment_and_revoking_deletes_what_was_not_delive
     assert alerts_waiting(van) == 0
     assert van.end() == 0
     kinds = van.events()
+    assert kinds.count("alert-decided") == van.log.count(" alert "), "every alert, also those that were deleted"
     assert "alerts-erased" in kinds
     assert kinds.count("period-ended") == 2
 
