@@ -62,6 +62,7 @@ class Custody:
         """Load a package: it is copied, checked, and the van is armed. Any refusal leaves nothing of it."""
         with self._mutex:
             self._keeper.require_free()
+            logged: str | None = None
             try:
                 self.holding.package_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 with new_file(self.package, replace=True) as file:
@@ -70,15 +71,28 @@ class Custody:
                     terms = self._terms_of(checked)
                     self._keeper.require_loadable(terms)
                     checked.require_key(self.identity(terms.recipient))
+                    # Before the record: after a power cut, too, no list is live that the log does not know.
                     self._log.append(self._loaded(checked, terms, by))
+                    logged = terms.order
                 self._keeper.load(terms)
             except BaseException as refusal:
-                clear(self.holding.package_folder)
-                reason = refusal.reason.value if isinstance(refusal, LfrEdgeError) else "fault"
-                self._log.append(DeploymentRefused(by=by, why="it was asked to load", reason=reason))
+                self._refuse(refusal, by, logged)
                 raise
             self.verify()
             return terms
+
+    def _refuse(self, refusal: BaseException, by: str, logged: str | None) -> None:
+        """Remove the package and log the refusal. A disk that fails here does not hide why it was refused."""
+        try:
+            clear(self.holding.package_folder)  # first: on a full disk it makes room for the log
+        except OSError as error:
+            _LOG.error("the refused package stays until the next load or start: %s", error.strerror)
+        why = "it was asked to load" if logged is None else "it was logged as loaded, but the van was not armed"
+        reason = refusal.reason.value if isinstance(refusal, LfrEdgeError) else "fault"
+        try:
+            self._log.append(DeploymentRefused(by=by, why=why, reason=reason, order=logged))
+        except LfrEdgeError as error:
+            _LOG.error("the log does not take that a load was refused (%s): %s", reason, error)
 
     def verify(self) -> None:
         """Check what is loaded again, and let the keeper know whether it still stands."""

@@ -1,5 +1,6 @@
 """From a package to its erasure: what is refused leaves nothing, what is taken is logged, what ended is gone."""
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,11 +10,12 @@ from typing import Any
 import pytest
 from support.custody import START, Holder, Kit, kit
 
+from lfr_edge.audit.events import DeploymentRefused
 from lfr_edge.audit.reader import unverified_entries, verify_log
 from lfr_edge.crypto.signing import SigningKey
-from lfr_edge.errors import LfrEdgeError, Reason, UntrustedInputError
+from lfr_edge.errors import DeviceError, LfrEdgeError, Reason, UntrustedInputError
 from lfr_edge.messages.erasure import open_receipt
-from lfr_edge.van import deployment
+from lfr_edge.van import custody, deployment
 from lfr_edge.van.custody import warn_of_low_stock
 from lfr_edge.van.erasure import note_sent, waiting
 from lfr_edge.van.lifecycle import Action, Request, State
@@ -215,6 +217,61 @@ def test_a_receipt_is_believed_only_from_its_van(van: Kit) -> None:
         (path,) = waiting(holder.custody.holding.receipts)
     with pytest.raises(UntrustedInputError):
         open_receipt(path.read_bytes(), SigningKey.generate().public)
+
+
+def full(*_: object, **__: object) -> None:
+    raise DeviceError(Reason.FILE_UNWRITABLE, "the disk is full", fix="make room")
+
+
+def test_an_order_logged_as_loaded_that_the_disk_does_not_take_is_logged_as_not_armed(
+    van: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = van.files()
+    with running(van) as holder:
+        monkeypatch.setattr(holder.keeper, "load", full)
+        with pytest.raises(DeviceError, match="the disk is full"):
+            take(van, holder)
+        assert (holder.keeper.record.state, van.files()) == (State.IDLE, before)
+    assert logged(van) == ["log-created", "deployment-loaded", "deployment-refused"]
+    with (van.state / "audit.log").open("rb") as file:
+        event = list(unverified_entries(file))[-1].event
+    assert isinstance(event, DeploymentRefused)
+    assert (event.order, event.reason) == ("high-street-2026-06-20", Reason.FILE_UNWRITABLE.value)
+    assert event.why == "it was logged as loaded, but the van was not armed"
+    with running(van) as holder:
+        assert holder.keeper.decide().actions == (), "nor does the next process see"
+
+
+def test_an_order_that_the_log_does_not_take_is_not_loaded(van: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = van.files()
+    with running(van) as holder:
+        monkeypatch.setattr(holder.log, "append", full)
+        with pytest.raises(DeviceError, match="the disk is full"):
+            take(van, holder)
+        assert (holder.keeper.record.state, van.files()) == (State.IDLE, before)
+    assert logged(van) == ["log-created"]
+    with running(van) as holder:
+        assert holder.keeper.decide().actions == (), "nor does the next process see"
+
+
+@pytest.mark.parametrize("broken", ["log", "folder"])
+def test_a_disk_that_fails_does_not_hide_why_a_package_was_refused(
+    van: Kit, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    def unremovable(_: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    van.seal(not_after=START)
+    with running(van) as holder:
+        if broken == "log":
+            monkeypatch.setattr(holder.log, "append", full)
+        else:
+            monkeypatch.setattr(custody, "clear", unremovable)
+        with pytest.raises(LfrEdgeError) as refused:
+            take(van, holder)
+        assert refused.value.reason is Reason.OUTSIDE_WINDOW
+        assert len(caplog.records) == 1
+        assert holder.keeper.decide().actions == ()
 
 
 def test_a_fault_while_loading_leaves_no_package(van: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
