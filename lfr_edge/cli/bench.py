@@ -29,17 +29,18 @@ if TYPE_CHECKING:
 
 _DETECTOR_S = 4.0
 _SEARCHES = 200
+_NEEDS = {"clip": ("data", "list"), "detector": ("data",), "search": ()}
 _LIBRARIES = ("lfr-edge", "openvino", "av", "numpy")
 
 
 def add_action(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare `bench` among the actions of `lfr-edge evaluate`."""
     bench = actions.add_parser("bench", help="how fast this machine recognises")
-    bench.add_argument("--data", type=Path, required=True, metavar="DIR", help="a folder with ground_truth.json")
+    bench.add_argument("--data", type=Path, metavar="DIR", help="a folder with ground_truth.json; not for search")
     bench.add_argument(
-        "--list", type=Path, action="append", required=True, metavar="DIR", help="photos to enrol; repeatable"
+        "--list", type=Path, action="append", metavar="DIR", help="for clip: photos to enrol; repeatable"
     )
-    bench.add_argument("--what", choices=("clip", "detector", "search"), default="clip", help="(%(default)s)")
+    bench.add_argument("--what", choices=tuple(_NEEDS), default="clip", help="(%(default)s)")
     bench.add_argument("--engine-set", default="yunet-mobilefacenet", metavar="NAME", help="(%(default)s)")
     bench.add_argument("--entries", type=int, default=10_000, help="filled up with nobody (%(default)s)")
     bench.add_argument("--cameras", type=int, default=1, help="each of which shows the clip (%(default)s)")
@@ -56,6 +57,9 @@ def _bench(args: argparse.Namespace) -> None:
     for option in ("entries", "cameras", "repeat"):
         if getattr(args, option) < 1:
             raise ConfigError(Reason.VALUE_INVALID, f"--{option} is {getattr(args, option)}", fix="give 1 or more")
+    for option in _NEEDS[args.what]:
+        if not getattr(args, option):
+            raise ConfigError(Reason.VALUE_INVALID, f"--what {args.what} needs --{option}", fix=f"add --{option} DIR")
     keep_to(args.cores)  # before numpy counts them
     engine_set, store = load_engine_set(args.engine_set, args.manifests), EngineStore(args.store)
     measured = {"clip": _clip, "detector": _detector, "search": _search}[args.what](args, engine_set, store)

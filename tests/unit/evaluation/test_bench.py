@@ -176,6 +176,24 @@ def test_a_wrong_option_is_refused_before_anything_is_measured(
     assert not (tmp_path / "result.json").exists()
 
 
+@pytest.mark.usefixtures("unbound")
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [([], "--data"), (["--data", str(EXAMPLES)], "--list"), (["--what", "detector"], "--data")],
+)
+def test_what_a_measurement_needs_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str], missing: str
+) -> None:
+    assert main(["evaluate", "bench", "--out", str(tmp_path), *given]) == 2
+    assert f"add {missing} DIR" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("unbound")
+def test_a_search_needs_neither_clip_nor_photos(tmp_path: Path) -> None:
+    assert main(["evaluate", "bench", "--out", str(tmp_path), "--what", "search", "--entries", "100"]) == 0
+    assert json.loads((tmp_path / "result.json").read_text("utf-8"))["search"]["entries"] == 100
+
+
 def test_a_short_run_of_the_whole_path_says_what_it_took(engine_store: EngineStore, tmp_path: Path) -> None:
     clip = tmp_path / "data"
     clip.mkdir()
