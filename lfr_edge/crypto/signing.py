@@ -240,9 +240,14 @@ class _UntrustedEnvelope(BaseModel):
 
 
 def _parse(untrusted_envelope: bytes) -> Envelope:
-    """The envelope, checked for form only. A key id that appears twice is refused: it could be counted twice."""
+    """The envelope, checked for form only. A key id that appears twice is refused: it could be counted twice.
+
+    So is a name that an object has twice: parsers differ in which they take, and signer and verifier could see two
+    contents.
+    """
     try:
         outside = _UntrustedEnvelope.model_validate_json(untrusted_envelope)
+        json.loads(untrusted_envelope.decode(), object_pairs_hook=_check_distinct_names)
         payload = _from_base64(outside.payload)
         signatures = {
             signature.keyid: Signature(signature.keyid, _from_base64(signature.sig).hex())
@@ -254,6 +259,11 @@ def _parse(untrusted_envelope: bytes) -> Envelope:
         if len(signatures) == len(outside.signatures):
             return Envelope(payload, outside.payloadType, signatures)
     raise UntrustedInputError(Reason.MALFORMED, "this is not a signed envelope", fix="give the signed file, unchanged")
+
+
+def _check_distinct_names(pairs: list[tuple[str, object]]) -> None:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a name is there twice")
 
 
 def _from_base64(text: str) -> bytes:

@@ -100,6 +100,23 @@ def test_deep_nesting_is_malformed_and_does_not_exhaust_the_stack() -> None:
     assert _reason(b'{"payload":' + b"[" * 100_000, [KEY.public]) is Reason.MALFORMED
 
 
+@pytest.mark.parametrize(
+    ("name", "twice"),
+    [
+        (b'"payload":', b'"payload":"Zm9yZ2Vk","payload":'),
+        (b'"payloadType":', b'"payloadType":"text/plain","payloadType":'),
+        (b'"signatures":', b'"signatures":[],"signatures":'),
+        (b'"sig":', b'"sig":"","sig":'),
+        (b'"payload":', b'"ignored":1,"ignored":1,"payload":'),
+        (b'"payload":', b'"payload":"Zm9yZ2Vk","pay\\u006coad":'),
+    ],
+    ids=["payload", "payloadType", "signatures", "sig", "a field of others", "payload, spelt with an escape"],
+)
+def test_a_name_that_is_there_twice_is_malformed(name: bytes, twice: bytes) -> None:
+    assert SIGNED.count(name) == 1
+    assert _reason(SIGNED.replace(name, twice), [KEY.public]) is Reason.MALFORMED
+
+
 def test_two_of_three_keys_reach_a_threshold_of_two() -> None:
     envelope = sign(b"order", Purpose.ORDER, [KEY, THIRD])
     trusted = [KEY.public, OTHER.public, THIRD.public]
