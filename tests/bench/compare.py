@@ -78,7 +78,7 @@ class _Say:
 
 def _parts(bench: Bench, args: argparse.Namespace, say: _Say) -> Iterator[dict[str, Any]]:
     """One part of the result after another, so that what was measured is kept whatever comes next."""
-    yield {
+    header = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),
         "engine_set": {"name": bench.engine_set.name, "digest": bench.engine_set.digest},
@@ -86,8 +86,9 @@ def _parts(bench: Bench, args: argparse.Namespace, say: _Say) -> Iterator[dict[s
         "cores": bench.cores,
         "listed": sorted(bench.photos),
         "long": args.long,
-        **_rounds(bench, args, say),
     }
+    for rounds in _rounds(bench, args, say):
+        yield header | rounds
     if args.only_rounds:
         return
     say("profile")
@@ -107,8 +108,8 @@ def _lived(bench: Bench, say: _Say, *, cameras: int, fps: float, turns: int) -> 
     return live(bench, cameras=cameras, fps=fps, turns=turns)
 
 
-def _rounds(bench: Bench, args: argparse.Namespace, say: _Say) -> dict[str, Any]:
-    """Everybody in turns, `--rounds` times over."""
+def _rounds(bench: Bench, args: argparse.Namespace, say: _Say) -> Iterator[dict[str, Any]]:
+    """Everybody in turns, `--rounds` times over; after each round, all until then."""
     runs: dict[str, list[ClipRun]] = defaultdict(list)
     software: dict[str, dict[str, str]] = {}
     limits: list[float] = []
@@ -125,11 +126,11 @@ def _rounds(bench: Bench, args: argparse.Namespace, say: _Say) -> dict[str, Any]
             run, versions = peer(bench, name, 1 if args.long else _EVERY[name])
             runs[name].append(run)
             software[name] = versions
-    return {
-        "software": software,
-        "runs": {name: [run.model_dump() for run in of_one] for name, of_one in runs.items()},
-        "detector_fps": limits,
-    }
+        yield {
+            "software": software,
+            "runs": {name: [run.model_dump() for run in of_one] for name, of_one in runs.items()},
+            "detector_fps": limits,
+        }
 
 
 def _peers_there_are(python: Path, say: _Say) -> Sequence[str]:

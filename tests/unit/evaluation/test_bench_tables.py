@@ -1,14 +1,16 @@
 """What `make bench` makes of its numbers."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import tables
+from bench import compare, tables
 from bench.runs import DATA, PEERS, Bench, ours, peer
 from bench.spread import Spread, quantile, ratios
 
+from lfr_edge.errors import DeviceError, Reason
 from lfr_edge.evaluation.truth import read_ground_truth
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.inference.store import EngineStore
@@ -89,6 +91,28 @@ def test_another_checkout_runs_its_own_code(engine_set: EngineSet, engine_store:
     )
     bench = Bench(engine_set, engine_store, 1000, 1, Path("none"))
     assert ours(bench, checkout=tmp_path) == {"who": "the other"}
+
+
+def test_a_bench_that_is_cut_off_keeps_the_rounds_that_were_finished(
+    engine_set: EngineSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = iter([{"clip": run(60), "software": {"numpy": "2.4.6"}}, {"detector_fps": 80.0}])
+
+    def ours_once(*_: object) -> dict[str, Any]:
+        try:
+            return next(measured)
+        except StopIteration:
+            raise DeviceError(Reason.ENGINE_FAILED, "the power is gone", fix="switch it on") from None
+
+    bench = Bench(engine_set, EngineStore(tmp_path), 10_000, 2, tmp_path / "no-python")
+    monkeypatch.setattr(compare, "bench_of", lambda *_, **__: bench)
+    monkeypatch.setattr(compare, "ours", ours_once)
+    out = tmp_path / "out"
+    options = ["--store", tmp_path, "--out", out, "--rounds", 2, "--peers-python", tmp_path / "no-python"]
+    monkeypatch.setattr("sys.argv", ["bench", *map(str, options)])
+    assert compare.main() == 2
+    assert json.loads((out / "result.json").read_text("utf-8"))["detector_fps"] == [80.0]
+    assert "1 round(s)" in (out / "table.md").read_text("utf-8")
 
 
 def test_a_quantile_is_a_value_that_was_measured() -> None:
