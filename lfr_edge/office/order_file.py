@@ -21,6 +21,7 @@ UNSEALED = "0" * 64
 """Stands for a member's digest in an order whose package is not made yet."""
 
 _DIGESTS = ("watchlist_sha256", "pictures_sha256", "contract", "engine_sets")
+_LONGEST_QUOTE = 1000
 _FILLED_IN = ("version", "list_size", "template_count", *_DIGESTS, "recipients")
 
 
@@ -81,13 +82,13 @@ def _check_keys(path: Path, fields: Mapping[str, object]) -> None:
 
 
 def _with_recipients(path: Path, vans: object, van_recipients: Mapping[str, str]) -> list[dict[str, object]]:
-    if not isinstance(vans, list) or not all(isinstance(van, dict) and "id" in van for van in vans):
+    if not isinstance(vans, list) or not all(isinstance(van, dict) and isinstance(van.get("id"), str) for van in vans):
         raise _malformed(
             path, "vans: missing or without id", fix='write [[vans]] with id = "..." and cameras = ["..."]'
         )
-    named = {str(van["id"]) for van in vans}
+    named = {van["id"] for van in vans}
     if named != set(van_recipients):
-        differing = ", ".join(sorted(named ^ set(van_recipients)))
+        differing = _shortened(", ".join(sorted(named ^ set(van_recipients))))
         raise ConfigError(
             Reason.VALUE_INVALID,
             f"{path} and the keys that were given name different vans: {differing}",
@@ -110,4 +111,9 @@ def _complaints(error: Exception) -> str:
 
 
 def _malformed(path: Path, what: str, *, fix: str = "correct the key(s); docs/office.md has an example") -> ConfigError:
-    return ConfigError(Reason.FILE_MALFORMED, f"{path}: {what}", fix=fix)
+    return ConfigError(Reason.FILE_MALFORMED, f"{path}: {_shortened(what)}", fix=fix)
+
+
+def _shortened(text: str) -> str:
+    """What is quoted of a file may be as long as the file."""
+    return text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + " ..."

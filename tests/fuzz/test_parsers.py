@@ -57,8 +57,10 @@ _HEX = b"0x" + b"f" * 6000  # Python reads it, and refuses to write it in decima
         b"memory_mib = " + _HEX,
         b"place = " + b"[" * 3000,
         b"place." + b"a." * 3000 + b"b = 1",
+        b"[[vans]]\ncameras = []\nid = " + _HEX,
+        b"a" * 6000 + b" = 1",
     ],
-    ids=["long-number", "another-long-number", "deep-array", "deep-table"],
+    ids=["long-number", "another-long-number", "deep-array", "deep-table", "long-number-as-id", "long-key"],
 )
 def test_what_once_ended_in_a_traceback_is_refused(name: str, text: bytes, tmp_path: Path) -> None:
     vans = b'\n[[vans]]\nid = "van-1"\ncameras = ["north"]\n'
