@@ -30,6 +30,7 @@ from securesystemslib.signer import (  # type: ignore[attr-defined]  # its re-ex
 
 from lfr_edge.crypto import key_files
 from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
+from lfr_edge.json_names import has_repeated_names
 
 
 class Purpose(Enum):
@@ -247,7 +248,7 @@ def _parse(untrusted_envelope: bytes) -> Envelope:
     """
     try:
         outside = _UntrustedEnvelope.model_validate_json(untrusted_envelope)
-        json.loads(untrusted_envelope.decode(), object_pairs_hook=_check_distinct_names)
+        repeated = has_repeated_names(untrusted_envelope.decode())
         payload = _from_base64(outside.payload)
         signatures = {
             signature.keyid: Signature(signature.keyid, _from_base64(signature.sig).hex())
@@ -256,14 +257,9 @@ def _parse(untrusted_envelope: bytes) -> Envelope:
     except ValueError:
         pass  # pydantic and base64 quote what they could not read: our error is raised below, outside the chain
     else:
-        if len(signatures) == len(outside.signatures):
+        if not repeated and len(signatures) == len(outside.signatures):
             return Envelope(payload, outside.payloadType, signatures)
     raise UntrustedInputError(Reason.MALFORMED, "this is not a signed envelope", fix="give the signed file, unchanged")
-
-
-def _check_distinct_names(pairs: list[tuple[str, object]]) -> None:
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("a name is there twice")
 
 
 def _from_base64(text: str) -> bytes:

@@ -4,7 +4,6 @@ Strict and closed: a field too many is refused like one too few, so that two rea
 """
 
 import base64
-import json
 import math
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, TypeVar
@@ -24,6 +23,7 @@ from pydantic import (
 
 from lfr_edge.crypto.sealed import is_recipient
 from lfr_edge.errors import Reason, UntrustedInputError
+from lfr_edge.json_names import has_repeated_names
 
 _Message = TypeVar("_Message", bound="Message")
 
@@ -62,24 +62,6 @@ class Message(BaseModel):
             f"this is not a valid {cls.__name__.lower()}: {wrong}",
             fix="make it with a matching version of lfr-edge",
         )
-
-
-def has_repeated_names(valid_json: str) -> bool:
-    """Whether an object in it has two members of one name: which of them counts, readers would not agree on."""
-    try:
-        json.loads(valid_json, object_pairs_hook=_distinct_names)
-    except _RepeatedNameError:
-        return True
-    return False
-
-
-class _RepeatedNameError(ValueError):
-    """A name is there twice."""
-
-
-def _distinct_names(pairs: list[tuple[str, object]]) -> None:
-    if len(dict(pairs)) != len(pairs):
-        raise _RepeatedNameError
 
 
 def _describe(place: tuple[int | str, ...], message: str, kind: str) -> str:

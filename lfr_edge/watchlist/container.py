@@ -22,7 +22,8 @@ from lfr_edge.biometrics.arena import Arena, Lease
 from lfr_edge.biometrics.retention import TEMPLATES
 from lfr_edge.crypto.sealed import SealIdentity, open_stream
 from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputError
-from lfr_edge.messages.fields import Message, has_repeated_names
+from lfr_edge.json_names import has_repeated_names
+from lfr_edge.messages.fields import Message
 from lfr_edge.watchlist.crowding import lowering
 from lfr_edge.watchlist.entries import Entry
 from lfr_edge.watchlist.references import Watchlist

@@ -1,0 +1,21 @@
+"""JSON in which an object has two members of one name: readers do not agree on which of them counts."""
+
+import json
+
+
+def has_repeated_names(valid_json: str) -> bool:
+    """Whether an object in it has two members of one name. ValueError or RecursionError if it is not JSON."""
+    try:
+        json.loads(valid_json, object_pairs_hook=_distinct_names)
+    except _RepeatedNameError:
+        return True
+    return False
+
+
+class _RepeatedNameError(ValueError):
+    """A name is there twice."""
+
+
+def _distinct_names(pairs: list[tuple[str, object]]) -> None:
+    if len(dict(pairs)) != len(pairs):
+        raise _RepeatedNameError
