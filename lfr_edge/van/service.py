@@ -2,7 +2,7 @@
 
     control socket -> Keeper (record on disk) <- clocks
                         |
-    blind: Post (status, receipts)      live: Daemon (recognition), with this service as its authority
+    blind: Post (status, receipts)      live: Daemon (recognition), with a `Period` as its authority
 
 A process sees at most once. After a period of recognition it ends, and the command starts the program again in its
 place: nothing of the libraries' memory outlives a period (decision 0005). Requests are decided on the control socket's
@@ -12,26 +12,19 @@ threads, whatever the main thread is doing.
 import hashlib
 import logging
 import os
-import threading
 import time
-from collections.abc import Callable
 from contextlib import closing
 from enum import Enum
-from functools import partial
 from importlib.metadata import version
-from typing import Literal
 
 from lfr_edge.audit.checkpoint import log_origin
 from lfr_edge.audit.events import (
-    AlertsErased,
     ClockRecovered,
     CommandReceived,
-    PeriodBegan,
     PeriodEnded,
     Started,
     Stopped,
 )
-from lfr_edge.audit.fields import Event
 from lfr_edge.audit.log import AuditLog
 from lfr_edge.clock import Clock
 from lfr_edge.config import VanConfig
@@ -41,16 +34,16 @@ from lfr_edge.errors import ConfigError, DeviceError, LfrEdgeError, PolicyError,
 from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, load_engine_set
 from lfr_edge.messages.clock import open_statement
 from lfr_edge.messages.command import StopCommand
-from lfr_edge.messages.order import Order as DeploymentOrder
-from lfr_edge.van.authority import Ending
 from lfr_edge.van.clocks import Clocks
 from lfr_edge.van.commands import Commands
 from lfr_edge.van.control import ControlSocket, Order, Peer, Reply
 from lfr_edge.van.custody import SYSTEM, Custody, warn_of_low_stock
 from lfr_edge.van.daemon import Daemon
+from lfr_edge.van.duties import Duties
 from lfr_edge.van.keeper import Keeper, make_state_folder
 from lfr_edge.van.late_log import LateLog
-from lfr_edge.van.lifecycle import Action, Cause, Conditions, Decision, Request, State
+from lfr_edge.van.lifecycle import Conditions, Request, State
+from lfr_edge.van.period import Period
 from lfr_edge.van.post import Post
 
 _LOG = logging.getLogger(__name__)
@@ -77,15 +70,10 @@ class Service:
         self._config = config
         self._config_sha256 = config_sha256
         self._clock = clock
-        self.stop_asked = False
-        self._blind = threading.Event()
-        self._blind.set()
         self._daemon: Daemon | None = None
-        self._began = False
-        self._complaint = ""
         self._engine_set = load_engine_set(config.engines.set, config.engines.manifests or DEFAULT_MANIFESTS)
         commanders = [VerifyKey.from_file(path) for path in config.keys.trusted_commanders]
-        self.commands = Commands(config.force, config.van, commanders, self._carry_out, clock)
+        commands = Commands(config.force, config.van, commanders, self._carry_out, clock)
         make_state_folder(config.state)
         signer = NoteSigner(log_origin(config.force, config.van), SigningKey.from_file(config.keys.alert))
         self._log = AuditLog.open(config.state / "audit.log", signer, clock)
@@ -93,21 +81,28 @@ class Service:
         try:
             self._keeper = Keeper(config.state / "deployment.json", clocks)
             self._custody = Custody(config, self._engine_set, self._keeper, self._log, clock)
+            self._duties = Duties(self._keeper, self._custody, self._late)
+            self.period = Period(self._keeper, self._duties, self._log, self._late, self._engine_set, commands)
             self._control = ControlSocket(config.control, self._handle)
         except BaseException:
             self._log.close()
             raise
 
+    @property
+    def stop_asked(self) -> bool:
+        """Is the process to end."""
+        return self.period.stop_asked
+
     def stop(self) -> None:
         """End this process; the deployment stays loaded. For signal handlers."""
-        self.stop_asked = True
+        self.period.stop_asked = True
         if self._daemon is not None:
             self._daemon.stop()
 
     def run(self) -> Next:
         """Live until there is a reason to start again, or to end."""
         with closing(self._log):
-            self._erase(self._keeper.decide())  # before anything that the disk, or a file on it, could prevent
+            self._duties.erase(self._keeper.decide())  # before anything that the disk, or a file on it, could prevent
             self._say_started()
             self._custody.tidy()
             self._custody.verify()
@@ -140,12 +135,12 @@ class Service:
     def _wait(self) -> Next | None:
         """Be blind until the van may see (None), or there is something else to do."""
         verified = time.monotonic()
-        with Post(self._config, self._config_sha256, self._custody, self.commands, self._clock) as post:
+        with Post(self._config, self._config_sha256, self._custody, self.period.commands, self._clock) as post:
             while not self.stop_asked:
                 decision = self._keeper.decide()
                 record = decision.record
-                self._erase(decision)
-                if self._purge(post):
+                self._duties.erase(decision)
+                if self._duties.purge(post):
                     post.begin()
                     if record.state is State.LIVE:
                         return None
@@ -160,9 +155,9 @@ class Service:
     def _see(self) -> Next | None:
         """One period of recognition; None if it could not begin: then the van is blind again."""
         try:
-            self._daemon = Daemon(self._config, self._config_sha256, self._custody.package, self._clock, self)
+            self._daemon = Daemon(self._config, self._config_sha256, self._custody.package, self._clock, self.period)
         except LfrEdgeError as fault:
-            _LOG.error("order %s cannot be carried out: %s", self._order_id, fault)
+            _LOG.error("order %s cannot be carried out: %s", self._status().order, fault)
             self._keeper.meet(Conditions(1, 1, fault.reason), waive_synchronisation=False)
             return None
         if self.stop_asked:
@@ -178,131 +173,9 @@ class Service:
         deadline = time.monotonic() + _LOG_WITHIN_S
         while not self.stop_asked and (self._keeper.unwritten or (self._late.waits and time.monotonic() < deadline)):
             time.sleep(_TICK_S)
-            self._erase(self._keeper.decide())
+            self._duties.erase(self._keeper.decide())
             self._keeper.rest()
             self._late.say()
-
-    def _erase(self, decision: Decision) -> None:
-        """Erase what has ended; what the disk refuses is tried again with the next look."""
-        if Action.ERASE in decision.actions:
-            self._attempt(self._custody.erase, "the erasure is not complete")
-
-    def _purge(self, post: Post) -> bool:
-        """Delete the alerts of revoked orders; False while the disk refuses."""
-        for order in self._keeper.record.purge:
-            self._attempt(partial(self._purge_order, post, order), "the revocation is not complete")
-        return not self._keeper.record.purge
-
-    def _purge_order(self, post: Post, order: str) -> None:
-        self._note_purged(order, post.purge(order))
-
-    def _attempt(self, step: Callable[[], object], failed: str) -> None:
-        try:
-            step()
-        except LfrEdgeError as error:
-            what = f"{failed}: {error}"
-            if what != self._complaint:  # once, not five times a second
-                _LOG.error("%s", what)
-            self._complaint = what
-
-    # What Daemon asks of its authority.
-
-    def begins(self, order: DeploymentOrder, cameras: tuple[str, ...]) -> bool:
-        """See `Authority`: asked once more, because engines take their time to load."""
-        self._blind.clear()  # before the question: who stops us in between waits for `blinded`
-        if not self.may_see() or not self._is_loaded(order):
-            return False
-        self._began = True
-        began = PeriodBegan(
-            by=SYSTEM,
-            why=order.purpose,
-            order=order.id,
-            watchlist_sha256=order.watchlist_sha256,
-            engine_set=self._engine_set.digest,
-            threshold=f"{order.threshold:.4f}",
-            cameras=cameras,
-        )
-        self._log.append(began)
-        return True
-
-    def may_see(self) -> bool:
-        """See `Authority`. A disk that takes no record blinds too."""
-        return self._keeper.decide().record.state is State.LIVE
-
-    def files_over(self) -> None:
-        """See `Authority`."""
-        self._keeper.decide(Request.FILES_OVER)
-
-    def note(self, event: Event) -> None:
-        """See `Authority`."""
-        self._late.say(event)
-
-    def blinded(self, ending: Ending) -> None:
-        """See `Authority`: the key of what ended is destroyed before anything is said of it."""
-        self._keeper.rest()
-        record = self._keeper.record
-        ended = record.state is State.ENDED and not record.erased
-        try:
-            if ended:
-                self._attempt(self._custody.destroy, "the list is not destroyed yet")
-            if self._began:
-                self._late.say(self._period_ended(ending))
-        finally:
-            self._blind.set()  # whoever asked for the end hears of it when it is in the log
-        if self.revoked and ending.purged is not None:
-            self._note_purged(self._order_id, ending.purged)
-        if ended:
-            self._erase(self._keeper.decide())
-
-    def _period_ended(self, ending: Ending) -> PeriodEnded:
-        return PeriodEnded(
-            by=SYSTEM,
-            why="cameras are closed, faces and list are wiped",
-            order=self._order_id,
-            cause=self._cause(ending),
-            faces=ending.faces,
-            alerts=ending.alerts,
-        )
-
-    @property
-    def revoked(self) -> bool:
-        """See `Authority`."""
-        record = self._keeper.record
-        return record.terms is not None and record.terms.order in record.purge
-
-    @property
-    def last_word(self) -> str:
-        """See `Authority`: whoever ends says so, whoever starts again is soon back."""
-        state = self._keeper.record.state
-        if state is State.ENDED:
-            return str(state.value)
-        return "offline" if self.stop_asked else "armed"
-
-    def _cause(self, ending: Ending) -> Cause | Literal["clock", "fault", "shutdown"]:
-        """Why the period ended, in the log's words."""
-        record = self._keeper.record
-        if not ending.unhurt:
-            return "fault"
-        if record.state is State.ENDED and record.cause is not None:
-            return record.cause
-        return "shutdown" if self.stop_asked else "clock"
-
-    def _is_loaded(self, order: DeploymentOrder) -> bool:
-        """Is this the order that was verified: the file may have been exchanged since."""
-        terms = self._keeper.record.terms
-        return terms is not None and (order.id, order.watchlist_sha256) == (terms.order, terms.watchlist_sha256)
-
-    @property
-    def _order_id(self) -> str:
-        terms = self._keeper.record.terms
-        if terms is None:
-            raise RuntimeError("there is no order")
-        return terms.order
-
-    def _note_purged(self, order: str, alerts: int) -> None:
-        event = AlertsErased(by=SYSTEM, why="the deployment was revoked", order=order, alerts=alerts, cause="revoked")
-        self._late.say(event)
-        self._keeper.purged(order)
 
     # What comes over the control socket, on threads of its own.
 
@@ -330,7 +203,7 @@ class Service:
         self._keeper.decide(_REQUESTS[command])
         if self._daemon is not None:
             self._daemon.look()
-        blind = self._blind.wait(_BLIND_WITHIN_S)
+        blind = self.period.wait_blind(_BLIND_WITHIN_S)
         terms = self._keeper.record.terms
         order = terms.order if terms is not None else None
         self._note_command(command, peer.actor, "asked for at the van", order)

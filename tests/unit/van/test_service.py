@@ -220,7 +220,7 @@ def test_stop_while_the_engines_load_is_answered_at_once_and_no_camera_opens(run
 
 def test_a_period_whose_files_are_over_is_recorded_as_that(running: Running) -> None:
     live(running)
-    running.service.files_over()
+    running.service.period.files_over()
     assert running.end() is Next.AGAIN
     (ended,) = running.events("period-ended")
     assert ended.model_dump()["cause"] == "files-over"
@@ -352,7 +352,7 @@ def test_a_shutdown_keeps_the_deployment(running: Running) -> None:
     assert running.record().state is State.ARMED
     (ended,) = running.events("period-ended")
     assert ended.model_dump()["cause"] == "shutdown"
-    assert running.service.last_word == "offline"
+    assert running.service.period.last_word == "offline"
 
 
 def test_a_fault_of_recognition_ends_the_process(running: Running) -> None:
@@ -374,7 +374,7 @@ def test_a_disk_that_takes_no_record_blinds(running: Running, monkeypatch: pytes
         patched.setattr(keeping, "new_file", full)
         running.van.clocks.advance(60)
         running.wait(lambda: running.events("period-ended"))
-        assert not running.service.may_see()
+        assert not running.service.period.may_see()
         time.sleep(0.3)
         assert running.next is None, "a new process would know only the disk"
     assert running.end() is Next.AGAIN

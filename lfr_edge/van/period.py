@@ -1,0 +1,136 @@
+"""A period of recognition, by the van's record: what `Daemon` asks of its authority, and tells it.
+
+Whether the van may see is the record's business (`keeper`), what happens within a period is `period_log`'s.
+"""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lfr_edge.audit.events import PeriodBegan, PeriodEnded
+from lfr_edge.audit.fields import Event
+from lfr_edge.audit.log import AuditLog
+from lfr_edge.inference.manifest import EngineSet
+from lfr_edge.messages.order import Order
+from lfr_edge.van.authority import Ending
+from lfr_edge.van.commands import Commands
+from lfr_edge.van.custody import SYSTEM
+from lfr_edge.van.duties import Duties
+from lfr_edge.van.keeper import Keeper
+from lfr_edge.van.late_log import LateLog
+from lfr_edge.van.lifecycle import Cause, Request, State
+
+
+@dataclass(slots=True)
+class Period:
+    """The `Authority` of a van with a record. A process has one, because it sees at most once."""
+
+    keeper: Keeper
+    duties: Duties
+    log: AuditLog
+    late: LateLog
+    engine_set: EngineSet
+    commands: Commands
+    stop_asked: bool = False
+    """Is the process to end; the deployment stays loaded."""
+    _began: bool = False
+    _blind: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._blind.set()
+
+    def wait_blind(self, timeout_s: float) -> bool:
+        """Return when no camera is open any more; False if that takes too long."""
+        return self._blind.wait(timeout_s)
+
+    def begins(self, order: Order, cameras: tuple[str, ...]) -> bool:
+        """See `Authority`: asked once more, because engines take their time to load."""
+        self._blind.clear()  # before the question: who stops us in between waits for `blinded`
+        if not self.may_see() or not self._is_loaded(order):
+            return False
+        self._began = True
+        began = PeriodBegan(
+            by=SYSTEM,
+            why=order.purpose,
+            order=order.id,
+            watchlist_sha256=order.watchlist_sha256,
+            engine_set=self.engine_set.digest,
+            threshold=f"{order.threshold:.4f}",
+            cameras=cameras,
+        )
+        self.log.append(began)
+        return True
+
+    def may_see(self) -> bool:
+        """See `Authority`. A disk that takes no record blinds too."""
+        return self.keeper.decide().record.state is State.LIVE
+
+    def files_over(self) -> None:
+        """See `Authority`."""
+        self.keeper.decide(Request.FILES_OVER)
+
+    def note(self, event: Event) -> None:
+        """See `Authority`."""
+        self.late.say(event)
+
+    def blinded(self, ending: Ending) -> None:
+        """See `Authority`: the key of what ended is destroyed before anything is said of it."""
+        self.keeper.rest()
+        record = self.keeper.record
+        ended = record.state is State.ENDED and not record.erased
+        try:
+            if ended:
+                self.duties.destroy()
+            if self._began:
+                self.late.say(self._ended(ending))
+        finally:
+            self._blind.set()  # whoever asked for the end hears of it when it is in the log
+        if self.revoked and ending.purged is not None:
+            self.duties.purged(self._order_id, ending.purged)
+        if ended:
+            self.duties.erase(self.keeper.decide())
+
+    @property
+    def revoked(self) -> bool:
+        """See `Authority`."""
+        record = self.keeper.record
+        return record.terms is not None and record.terms.order in record.purge
+
+    @property
+    def last_word(self) -> str:
+        """See `Authority`: whoever ends says so, whoever starts again is soon back."""
+        state = self.keeper.record.state
+        if state is State.ENDED:
+            return str(state.value)
+        return "offline" if self.stop_asked else "armed"
+
+    def _ended(self, ending: Ending) -> PeriodEnded:
+        return PeriodEnded(
+            by=SYSTEM,
+            why="cameras are closed, faces and list are wiped",
+            order=self._order_id,
+            cause=self._cause(ending),
+            faces=ending.faces,
+            alerts=ending.alerts,
+        )
+
+    def _cause(self, ending: Ending) -> Cause | Literal["clock", "fault", "shutdown"]:
+        """Why the period ended, in the log's words."""
+        record = self.keeper.record
+        if not ending.unhurt:
+            return "fault"
+        if record.state is State.ENDED and record.cause is not None:
+            return record.cause
+        return "shutdown" if self.stop_asked else "clock"
+
+    def _is_loaded(self, order: Order) -> bool:
+        """Is this the order that was verified: the file may have been exchanged since."""
+        terms = self.keeper.record.terms
+        return terms is not None and (order.id, order.watchlist_sha256) == (terms.order, terms.watchlist_sha256)
+
+    @property
+    def _order_id(self) -> str:
+        terms = self.keeper.record.terms
+        if terms is None:
+            raise RuntimeError("there is no order")
+        return terms.order
