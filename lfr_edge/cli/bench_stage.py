@@ -145,11 +145,13 @@ class ClipStage:
         self._sealer = NotedSealer(sealer, self._sources, setting.truth)
         rule = Rule(order.threshold, order.margin, order.confirmation, order.cooldown_s)
         recogniser = Recogniser(extractor, watchlist, Decider(rule), self._sealer, dict.fromkeys(cameras, View()))
-        self._recognition = Recognition(recogniser, self._mailbox, self._clock, partial(_deliver, outbox))
+        self._recognition = Recognition(
+            recogniser, self._mailbox, self._clock, partial(_deliver, outbox, order.recipients)
+        )
 
 
-def _deliver(outbox: Outbox, alert: SealedAlert) -> None:
-    outbox.put(alert, timedelta(hours=24))
+def _deliver(outbox: Outbox, recipients: Sequence[str], alert: SealedAlert) -> None:
+    outbox.put(alert, timedelta(hours=24), recipients)
 
 
 def _enrolled(person: str, photo: Path, reader: FaceReader) -> tuple[str, Features, bytes]:

@@ -3,10 +3,13 @@
 A row stays until it expires: that the broker took it is not enough, because a broker forgets, and nobody acknowledges
 yet (the control room's inbox will, with the token that only a reader of the alert can know). So everything unexpired is
 sent again after a reconnect; that doubles nothing, because consumers know an alert by its id.
+
+Beside the alerts stand the recipients of those of which the van's log does not say yet that they left.
 """
 
 import sqlite3
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,6 +29,13 @@ CREATE TABLE IF NOT EXISTS alert (
     ciphertext BLOB NOT NULL
 ) STRICT
 """
+_UNLOGGED_SCHEMA = """
+CREATE TABLE IF NOT EXISTS unlogged (
+    sequence INTEGER PRIMARY KEY REFERENCES alert ON DELETE CASCADE,
+    recipients TEXT NOT NULL
+) STRICT
+"""
+_SETTINGS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,8 @@ class Pending:
     sequence: int
     alert: SealedAlert
     expires_at: datetime
+    unlogged: tuple[str, ...]
+    """Who can open it, until `Outbox.logged`: from then on nobody."""
 
 
 class Outbox:
@@ -45,8 +57,10 @@ class Outbox:
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         try:
             path.chmod(0o600)
-            for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA secure_delete=ON", _SCHEMA):
-                self._database.execute(statement)
+            for setting in _SETTINGS:
+                self._database.execute(f"PRAGMA {setting}")
+            for schema in (_SCHEMA, _UNLOGGED_SCHEMA):
+                self._database.execute(schema)
         except BaseException:
             self._database.close()
             raise
@@ -58,8 +72,8 @@ class Outbox:
             self._database.execute(f"PRAGMA user_version = {session}")
         return session
 
-    def put(self, alert: SealedAlert, expires_after: timedelta) -> None:
-        """Keep the alert until it expires."""
+    def put(self, alert: SealedAlert, expires_after: timedelta, recipients: Sequence[str]) -> None:
+        """Keep the alert until it expires; `recipients` can open it."""
         row = (
             alert.id,
             alert.time.isoformat(),
@@ -69,26 +83,33 @@ class Outbox:
             (alert.time + expires_after).isoformat(),
             alert.ciphertext,
         )
-        with self._mutex:
-            self._database.execute(
+        with self._mutex, self._database:  # the second: both rows or none
+            self._database.execute("BEGIN IMMEDIATE")
+            added = self._database.execute(
                 "INSERT INTO alert (id, time, van, force, order_id, expires_at, ciphertext)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 row,
             )
+            self._database.execute("INSERT INTO unlogged VALUES (?, ?)", (added.lastrowid, " ".join(recipients)))
 
     def next_after(self, sequence: int) -> Pending | None:
         """The first alert that was put after the one numbered `sequence`; 0 starts from the oldest."""
         with self._mutex:
             row = self._database.execute(
-                "SELECT sequence, id, time, van, force, order_id, ciphertext, expires_at FROM alert"
-                " WHERE sequence > ? ORDER BY sequence LIMIT 1",
+                "SELECT sequence, id, time, van, force, order_id, ciphertext, expires_at, coalesce(recipients, '')"
+                " FROM alert LEFT JOIN unlogged USING (sequence) WHERE sequence > ? ORDER BY sequence LIMIT 1",
                 (sequence,),
             ).fetchone()
         if row is None:
             return None
-        number, alert_id, time, van, force, order, ciphertext, expires_at = row
+        number, alert_id, time, van, force, order, ciphertext, expires_at, unlogged = row
         alert = SealedAlert(alert_id, datetime.fromisoformat(time), van, force, order, ciphertext)
-        return Pending(number, alert, datetime.fromisoformat(expires_at))
+        return Pending(number, alert, datetime.fromisoformat(expires_at), tuple(unlogged.split()))
+
+    def logged(self, sequence: int) -> None:
+        """The log says that this one left: it need not be told again."""
+        with self._mutex:
+            self._database.execute("DELETE FROM unlogged WHERE sequence = ?", (sequence,))
 
     def expire(self, now: datetime) -> int:
         """Delete what nobody may see any more; returns how many."""

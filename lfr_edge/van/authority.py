@@ -38,8 +38,11 @@ class Authority(Protocol):
         """Every camera was a file, and all are over."""
         ...
 
-    def note(self, event: Event) -> None:
-        """Something happened that belongs in the van's log. Thread-safe; never raises for a full disk."""
+    def note(self, event: Event) -> bool:
+        """Something happened that belongs in the van's log: is it on the disk, or will it follow when there is room.
+
+        Thread-safe; never raises for a full disk.
+        """
         ...
 
     def blinded(self, ending: Ending) -> None:
@@ -96,8 +99,9 @@ class DemoWindow:
     def files_over(self) -> None:
         """The process ends anyway."""
 
-    def note(self, _event: Event) -> None:
+    def note(self, _event: Event) -> bool:
         """A demo has no log."""
+        return True
 
     def blinded(self, _ending: Ending) -> None:
         """The process ends anyway."""

@@ -84,7 +84,7 @@ class Daemon:
             if_refused.callback(self._outbox.close)
             status = self._first_status(session, config_sha256, engine_set)
             self._bus = Bus(config.broker, config.force, status, clock, self._authority.commands)
-            self._sender = Sender(self._outbox, self._bus, clock)
+            self._sender = Sender(self._outbox, self._bus, clock, self._authority.note)
             if_refused.pop_all()
 
     def stop(self) -> None:
@@ -195,7 +195,7 @@ class Daemon:
         return unhurt
 
     def _deliver(self, alert: SealedAlert) -> None:
-        self._outbox.put(alert, timedelta(hours=self._order.alert_expiry_h))
+        self._outbox.put(alert, timedelta(hours=self._order.alert_expiry_h), self._order.recipients)
         self._sender.wake()
         _LOG.info("alert %s", alert.id)
 

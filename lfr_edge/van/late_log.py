@@ -27,8 +27,8 @@ class LateLog:
         """Is something not in the log yet."""
         return bool(self._waiting)
 
-    def say(self, *events: Event) -> None:
-        """Put them into the log, after what waits; without any, try what waits again."""
+    def say(self, *events: Event) -> bool:
+        """Put them into the log, after what waits; without any, try what waits again. Does nothing wait any more."""
         with self._mutex:
             self._waiting += events
             try:
@@ -40,3 +40,4 @@ class LateLog:
             else:
                 self._waiting.clear()
                 self._complained = False
+            return not self._waiting

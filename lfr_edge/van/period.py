@@ -69,9 +69,9 @@ class Period:
         """See `Authority`."""
         self.keeper.decide(Request.FILES_OVER)
 
-    def note(self, event: Event) -> None:
+    def note(self, event: Event) -> bool:
         """See `Authority`."""
-        self.late.say(event)
+        return self.late.say(event)
 
     def blinded(self, ending: Ending) -> None:
         """See `Authority`: the key of what ended is destroyed before anything is said of it."""

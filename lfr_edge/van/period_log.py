@@ -26,7 +26,7 @@ class LoggedSealer:
     sealer: EvidenceSealer
     order: Order
     engine_set: EngineSet
-    note: Callable[[AlertDecided], None]
+    note: Callable[[AlertDecided], object]
 
     def seal(self, match: Match, sample: NDArray[Any], context: NDArray[Any]) -> SealedAlert:
         """See `EvidenceSealer`."""
@@ -61,7 +61,7 @@ class CameraLog:
 
     cameras: Mapping[str, FrameSource]
     order: str
-    note: Callable[[CameraChanged], None]
+    note: Callable[[CameraChanged], object]
     _lost: set[str] = field(default_factory=set)
 
     def look(self) -> None:

@@ -8,8 +8,8 @@ from lfr_edge.clock import Clock
 from lfr_edge.config import VanConfig
 from lfr_edge.errors import DeviceError, Reason
 from lfr_edge.messages.status import Health, Status
+from lfr_edge.van.authority import Authority
 from lfr_edge.van.bus import Bus
-from lfr_edge.van.commands import Commands
 from lfr_edge.van.custody import Custody
 from lfr_edge.van.daemon import open_outbox
 from lfr_edge.van.erasure import note_sent, waiting
@@ -25,7 +25,7 @@ class Post:
     """Outbox, bus and sender of a blind van. A context manager."""
 
     def __init__(
-        self, config: VanConfig, config_sha256: str, custody: Custody, commands: Commands, clock: Clock
+        self, config: VanConfig, config_sha256: str, custody: Custody, authority: Authority, clock: Clock
     ) -> None:
         record = custody.record
         self._van = config.van
@@ -42,8 +42,8 @@ class Post:
             config_sha256=config_sha256,
             software=version("lfr-edge"),
         )
-        self._bus = Bus(config.broker, config.force, status, clock, commands)
-        self._sender = Sender(self._outbox, self._bus, clock)
+        self._bus = Bus(config.broker, config.force, status, clock, authority.commands)
+        self._sender = Sender(self._outbox, self._bus, clock, authority.note)
         self._send = Stage("send", self._sender.run, lambda: None)
         self._said: tuple[str, Reason | None] | None = None
         self._reported_ns = 0

@@ -1,11 +1,17 @@
-"""The alert sender: the one thread that takes alerts from the outbox to the broker."""
+"""The alert sender: the one thread that takes alerts from the outbox to the broker, and notes that they left.
+
+An entry follows the broker's acknowledgement, so that no alert waits for its own. Killed in between, the van sends the
+alert again and notes it then; an alert has two entries only if it left twice and the disk was full or the power gone.
+"""
 
 import logging
 import threading
+from collections.abc import Callable
 
+from lfr_edge.audit.events import AlertSent
 from lfr_edge.clock import Clock
 from lfr_edge.errors import DeviceError, Reason
-from lfr_edge.pipeline.outbox import Outbox
+from lfr_edge.pipeline.outbox import Outbox, Pending
 from lfr_edge.pipeline.ports import AlertPublisher
 
 _LOG = logging.getLogger(__name__)
@@ -15,12 +21,18 @@ _RETRY_S = 1.0
 
 
 class Sender:
-    """Publishes in order. What was not taken is tried again; after a reconnect everything unexpired is sent again."""
+    """Publishes in order. What was not taken is tried again; after a reconnect everything unexpired is sent again.
 
-    def __init__(self, outbox: Outbox, publisher: AlertPublisher, clock: Clock) -> None:
+    `note` gives an entry to the log, and says whether it is on the disk.
+    """
+
+    def __init__(
+        self, outbox: Outbox, publisher: AlertPublisher, clock: Clock, note: Callable[[AlertSent], bool]
+    ) -> None:
         self._outbox = outbox
         self._publisher = publisher
         self._clock = clock
+        self._note = note
         self._news = threading.Event()
         self._stop = threading.Event()
         self._sent = 0  # the outbox's sequence number up to which this connection has everything
@@ -65,4 +77,18 @@ class Sender:
                 _LOG.info("alerts are sent again")
             self._complained = False
             self._sent = pending.sequence
+            if pending.unlogged and self._note(_sent(pending)):
+                self._outbox.logged(pending.sequence)
         return True
+
+
+def _sent(pending: Pending) -> AlertSent:
+    """What the log says of it."""
+    alert = pending.alert
+    return AlertSent(
+        by="system:lfr-edge",
+        why="an officer has to check the match",
+        alert=alert.id,
+        order=alert.order,
+        recipients=pending.unlogged,
+    )

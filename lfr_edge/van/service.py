@@ -135,7 +135,7 @@ class Service:
     def _wait(self) -> Next | None:
         """Be blind until the van may see (None), or there is something else to do."""
         verified = time.monotonic()
-        with Post(self._config, self._config_sha256, self._custody, self.period.commands, self._clock) as post:
+        with Post(self._config, self._config_sha256, self._custody, self.period, self._clock) as post:
             while not self.stop_asked:
                 decision = self._keeper.decide()
                 record = decision.record

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from support.rehearsal import local_broker, photo_clip
 
+from lfr_edge.audit.events import AlertSent
 from lfr_edge.audit.reader import unverified_entries, verify_log
 from lfr_edge.cli.demo_scene import CONTROL_ROOM, Footage, Scene, rows_of, set_the_scene, write_config
 from lfr_edge.crypto.sealed import SealIdentity, open_sealed, seal
@@ -246,6 +247,29 @@ def test_a_restart_keeps_the_deployment_and_revoking_deletes_what_was_not_delive
     assert kinds.count("alert-decided") == van.log.count(" alert "), "every alert, also those that were deleted"
     assert "alerts-erased" in kinds
     assert kinds.count("period-ended") == 2
+
+
+def test_an_alert_that_leaves_when_the_van_is_blind_again_is_in_the_log_with_its_recipients(
+    van: Van, tmp_path: Path
+) -> None:
+    van.point_at(str(photo_clip(tmp_path / "street.mp4", {"P25": (0.5, 59.0)}, 60)))
+    van.start()
+    van.wait(lambda: van.ask("status").state == "idle")
+    van.ask("load", van.scene.package)
+    van.wait(lambda: " alert " in van.log)
+    van.ask("stop")
+    van.wait(lambda: van.ask("status").erased)
+    assert "alert-sent" not in van.events(), "there is no broker"
+    with listening(van):
+        van.wait(lambda: b'"alert-sent"' in (van.state / "audit.log").read_bytes())
+        assert van.end() == 0
+    kinds = van.events()
+    assert kinds.count("alert-sent") == kinds.count("alert-decided") == van.log.count(" alert ")
+    assert kinds.index("deployment-erased") < kinds.index("alert-sent")
+    with (van.state / "audit.log").open("rb") as file:
+        sent = [entry.event for entry in unverified_entries(file) if isinstance(entry.event, AlertSent)]
+    assert {event.recipients for event in sent} == {(van.scene.identity.recipient,)}
+    assert {event.order for event in sent} == {"demo-deployment"}
 
 
 def test_the_control_room_ends_a_deployment_with_a_signed_command_and_gets_the_receipt(van: Van) -> None:

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from lfr_edge.pipeline.outbox import Outbox
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 DAY = timedelta(hours=24)
+ROOMS = ("age1-one", "age1-two")
 
 
 def alert(number: int, time: datetime = NOW) -> SealedAlert:
@@ -23,7 +26,7 @@ def alert(number: int, time: datetime = NOW) -> SealedAlert:
 def test_alerts_come_out_as_they_went_in_and_in_order(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox.sqlite")
     for number in (1, 2, 3):
-        outbox.put(alert(number), DAY)
+        outbox.put(alert(number), DAY, ROOMS)
     found, sequence = [], 0
     while (pending := outbox.next_after(sequence)) is not None:
         found.append(pending.alert)
@@ -33,7 +36,7 @@ def test_alerts_come_out_as_they_went_in_and_in_order(tmp_path: Path) -> None:
 
 def test_a_reopened_outbox_still_has_them(tmp_path: Path) -> None:
     first = Outbox(tmp_path / "outbox.sqlite")
-    first.put(alert(1), DAY)
+    first.put(alert(1), DAY, ROOMS)
     first.close()
     pending = Outbox(tmp_path / "outbox.sqlite").next_after(0)
     assert pending is not None
@@ -50,7 +53,7 @@ sys.path.insert(0, sys.argv[2])
 from test_outbox import alert
 from lfr_edge.pipeline.outbox import Outbox
 outbox = Outbox(Path(sys.argv[1]))
-outbox.put(alert(1), timedelta(hours=24))
+outbox.put(alert(1), timedelta(hours=24), ["age1-one"])
 os.kill(os.getpid(), signal.SIGKILL)
 """
     path = tmp_path / "outbox.sqlite"
@@ -61,8 +64,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_expired_alerts_are_gone_from_the_file_too(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox.sqlite")
-    outbox.put(alert(1, NOW - DAY), DAY)
-    outbox.put(alert(2), DAY)
+    outbox.put(alert(1, NOW - DAY), DAY, ROOMS)
+    outbox.put(alert(2), DAY, ROOMS)
     assert outbox.expire(NOW) == 1
     assert len(outbox) == 1
     outbox.close()
@@ -71,9 +74,9 @@ def test_expired_alerts_are_gone_from_the_file_too(tmp_path: Path) -> None:
 
 def test_the_same_id_twice_is_refused(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox.sqlite")
-    outbox.put(alert(1), DAY)
+    outbox.put(alert(1), DAY, ROOMS)
     with pytest.raises(Exception, match="UNIQUE"):
-        outbox.put(alert(1), DAY)
+        outbox.put(alert(1), DAY, ROOMS)
 
 
 def test_nobody_else_on_the_machine_can_read_the_file(tmp_path: Path) -> None:
@@ -85,8 +88,51 @@ def test_revoking_an_order_deletes_its_alerts_and_no_others(tmp_path: Path) -> N
     outbox = Outbox(tmp_path / "outbox.sqlite")
     other = SealedAlert("id-9", NOW, "van-1", "force-1", "order-2", b"ciphertext")
     for one in (alert(1), other, alert(2)):
-        outbox.put(one, DAY)
+        outbox.put(one, DAY, ROOMS)
     assert outbox.purge("order-1") == 2
     pending = outbox.next_after(0)
     assert pending is not None
     assert (pending.alert, len(outbox)) == (other, 1)
+
+
+def test_what_the_log_has_to_say_of_an_alert_is_kept_until_it_has_said_it(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    outbox = Outbox(path)
+    outbox.put(alert(1), DAY, ROOMS)
+    outbox.put(alert(2), DAY, ROOMS[:1])
+    outbox.close()
+    outbox = Outbox(path)
+    first, second = outbox.next_after(0), outbox.next_after(1)
+    assert first is not None
+    assert second is not None
+    assert (first.unlogged, second.unlogged) == (ROOMS, ROOMS[:1])
+    outbox.logged(first.sequence)
+    outbox.close()
+    outbox = Outbox(path)
+    first, second = outbox.next_after(0), outbox.next_after(1)
+    assert first is not None
+    assert second is not None
+    assert (first.alert, first.unlogged, second.unlogged) == (alert(1), (), ROOMS[:1])
+
+
+def test_what_is_deleted_leaves_no_recipients_behind(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    outbox = Outbox(path)
+    outbox.put(alert(1, NOW - DAY), DAY, ROOMS)
+    outbox.put(alert(2), DAY, ROOMS)
+    assert (outbox.expire(NOW), outbox.purge("order-1")) == (1, 1)
+    outbox.close()
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT count(*) FROM unlogged").fetchone() == (0,)
+
+
+def test_an_alert_that_is_refused_leaves_the_outbox_as_it_was(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    outbox.put(alert(1), DAY, ROOMS)
+    with pytest.raises(sqlite3.IntegrityError):
+        outbox.put(alert(1), DAY, ROOMS[:1])
+    outbox.put(alert(2), DAY, ROOMS)
+    assert len(outbox) == 2
+    pending = outbox.next_after(0)
+    assert pending is not None
+    assert pending.unlogged == ROOMS
