@@ -8,7 +8,7 @@ from lfr_edge.crypto.signing import Purpose, SigningKey, VerifyKey, sign, verify
 from lfr_edge.messages.fields import Digest, Distinct, Identifier, Message, UtcTime
 
 Level = Literal["files-removed", "key-destroyed"]
-Unverified = Literal["old-blocks", "wrapping-key-on-disk", "deployment-key-kept"]
+Unverified = Literal["old-blocks", "wrapping-key-on-disk", "deployment-key-kept", "old-heap"]
 
 
 class ErasureReceipt(Message):
@@ -22,7 +22,7 @@ class ErasureReceipt(Message):
     """Of `order.json` as it was loaded, signatures included."""
     watchlist_sha256: Digest
     cause: Identifier
-    """Why it ended: `window-over`, `stop`, `revoke`, `not-authorised`, `files-over`."""
+    """Why it ended: `window-over`, `stop`, `revoke`, `not-authorised`, `files-over`, `replaced`."""
     erased_at: UtcTime
     level: Level
     """`key-destroyed`: the list's only key was overwritten and removed. `files-removed`: the package was removed, but

@@ -10,6 +10,8 @@ import re
 import shutil
 import threading
 from contextlib import closing
+from functools import partial
+from pathlib import Path
 from typing import BinaryIO
 
 from lfr_edge.audit.events import DeploymentErased, DeploymentLoaded, DeploymentRefused, PrekeysMade
@@ -19,15 +21,16 @@ from lfr_edge.config import VanConfig
 from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, DeviceError, LfrEdgeError, Reason
-from lfr_edge.files import new_file
+from lfr_edge.files import new_file, sync_folder
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.messages.prekey import Prekeys, sign_prekeys
-from lfr_edge.van import deployment
+from lfr_edge.van import deployment, lifecycle
 from lfr_edge.van.deployment import Deployment
 from lfr_edge.van.erasure import Holding, clear, destroy, write_receipt
-from lfr_edge.van.keeper import Keeper
+from lfr_edge.van.keeper import Keeper, Taking
 from lfr_edge.van.lifecycle import Cause, Conditions, Record, State, Terms
 from lfr_edge.van.prekeys import LOW_STOCK, PrekeyStock
+from lfr_edge.van.succession import InTheDark, Succession
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,10 +50,11 @@ class Custody:
         self._keeper = keeper
         self._log = log
         self._clock = clock
+        self._loading = threading.Lock()  # a slow stick holds up other loads, and never an end
         self._mutex = threading.Lock()
         self.holding = Holding(config.state / "deployment", config.state / "receipts", stock_of(config))
-        self.package = self.holding.package_folder / "package.lfrd"
-        self._said: DeploymentErased | None = None
+        self._incoming = self.holding.package_folder / "incoming.lfrd"
+        self._said: set[str] = set()  # receipts that are in the log
         self._key = SigningKey.from_file(config.keys.alert)
 
     @property
@@ -58,33 +62,67 @@ class Custody:
         """What is on the disk."""
         return self._keeper.record
 
-    def take(self, untrusted: BinaryIO, by: str) -> Terms:
-        """Load a package: it is copied, checked, and the van is armed. Any refusal leaves nothing of it."""
-        with self._mutex:
-            self._keeper.require_free()
+    @property
+    def package(self) -> Path:
+        """The van's own copy of what is loaded."""
+        terms = self._keeper.record.terms
+        if terms is None:
+            raise RuntimeError("nothing was loaded")
+        return self.holding.package_of(terms)
+
+    def take(self, untrusted: BinaryIO, by: str, succession: Succession | None = None) -> Terms:
+        """Load a package: it is copied, checked, and then holds, in place of the loaded one if it replaces that.
+
+        Any refusal leaves nothing of it, and what was loaded as it was. Without a `succession` the van is blind.
+        """
+        with self._loading:
+            self._keeper.require_erased()
+            over = lifecycle.loaded(self._keeper.record)
+            terms: Terms | None = None
             logged: str | None = None
             try:
-                self.holding.package_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with new_file(self.package, replace=True) as file:
-                    shutil.copyfileobj(untrusted, file, _CHUNK)
-                with closing(deployment.check(self.package, self._config, self._engine_set)) as checked:
+                with closing(self._received(untrusted)) as checked:
                     terms = self._terms_of(checked)
-                    self._keeper.require_loadable(terms)
+                    taking = Taking(terms, *self._found(checked, terms), over)
+                    self._keeper.require_loadable(taking)
                     checked.require_key(self.identity(terms.recipient))
-                    # Before the record: after a power cut, too, no list is live that the log does not know.
-                    self._log.append(self._loaded(checked, terms, by))
-                    logged = terms.order
-                self._keeper.load(terms)
+                    package = self._named(terms)
+                    with (succession or InTheDark()).prepared(package) as carry_out:
+                        # Before the record: after a power cut, too, no list is live that the log does not know.
+                        self._log.append(self._loaded(checked, terms, by))
+                        logged = terms.order
+                        carry_out(partial(self._keeper.load, taking))
             except BaseException as refusal:
-                self._refuse(refusal, by, logged)
+                if terms is None or self._keeper.record.terms != terms:
+                    self._refuse(refusal, by, logged)
                 raise
-            self.verify()
             return terms
+
+    def _received(self, untrusted: BinaryIO) -> Deployment:
+        """The package's own copy, checked."""
+        self.holding.package_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with new_file(self._incoming, replace=True) as file:
+            shutil.copyfileobj(untrusted, file, _CHUNK)
+        return deployment.check(self._incoming, self._config, self._engine_set)
+
+    def _named(self, terms: Terms) -> Path:
+        """The copy under the name by which the record will know it."""
+        package = self.holding.package_of(terms)
+        self._incoming.replace(package)
+        sync_folder(self.holding.package_folder)
+        return package
+
+    def _found(self, checked: Deployment, terms: Terms) -> tuple[Conditions, bool]:
+        """What the keeper is to know of a verified package: conditions, and whether the clock's source is waived."""
+        same = hashlib.sha256(checked.package.order).hexdigest() == terms.order_sha256
+        fault = None if same else Reason.DIGEST_MISMATCH
+        conditions = Conditions(len(checked.signers), self._config.keys.order_signatures, fault)
+        return conditions, checked.order.demo  # `check` let a demo pass: this van takes them
 
     def _refuse(self, refusal: BaseException, by: str, logged: str | None) -> None:
         """Remove the package and log the refusal. A disk that fails here does not hide why it was refused."""
         try:
-            clear(self.holding.package_folder)  # first: on a full disk it makes room for the log
+            self._sweep()  # first: on a full disk it makes room for the log
         except OSError as error:
             _LOG.error("the refused package stays until the next load or start: %s", error.strerror)
         why = "it was asked to load" if logged is None else "it was logged as loaded, but the van was not armed"
@@ -94,20 +132,29 @@ class Custody:
         except LfrEdgeError as error:
             _LOG.error("the log does not take that a load was refused (%s): %s", reason, error)
 
+    def _sweep(self) -> None:
+        """Remove every package that the record does not name."""
+        clear(self.holding.package_folder, but=[self.holding.package_of(terms) for terms in self._held()])
+
+    def _held(self) -> list[Terms]:
+        """Deployments whose lists this van has, as far as the record knows."""
+        record = self._keeper.record
+        loaded = None if record.state is State.ENDED and record.erased else record.terms
+        return [terms for terms in (loaded, record.replaced) if terms is not None]
+
     def verify(self) -> None:
         """Check what is loaded again, and let the keeper know whether it still stands."""
-        record, required = self._keeper.record, self._config.keys.order_signatures
-        if record.terms is None or record.state not in {State.ARMED, State.LIVE}:
+        terms = lifecycle.loaded(self._keeper.record)
+        if terms is None:
             return
         waived = False
         try:
             with closing(deployment.check(self.package, self._config, self._engine_set)) as checked:
-                same = hashlib.sha256(checked.package.order).hexdigest() == record.terms.order_sha256
-                checked.require_key(self.identity(record.terms.recipient))
-                found = Conditions(len(checked.signers), required, None if same else Reason.DIGEST_MISMATCH)
-                waived = checked.order.demo  # `check` let it pass: this van takes demo orders
+                checked.require_key(self.identity(terms.recipient))
+                found, waived = self._found(checked, terms)
         except LfrEdgeError as fault:
-            _LOG.warning("order %s: %s", record.terms.order, fault)
+            _LOG.warning("order %s: %s", terms.order, fault)
+            required = self._config.keys.order_signatures
             found = Conditions(0 if fault.reason in _UNSIGNED else required, required, fault.reason)
         self._keeper.meet(found, waive_synchronisation=waived)
 
@@ -120,24 +167,35 @@ class Custody:
     def erase(self) -> None:
         """Erase the deployment that has ended, sign and log it. Goes on where an earlier try was interrupted."""
         with self._mutex:
-            terms, cause = self._ended()
-            self._destroy(terms)
-            van = (self._config.force, self._config.van, self._key)
-            done = write_receipt(self.holding, terms, cause, van, self._keeper.no_earlier())
-            event = DeploymentErased(
-                by=SYSTEM,
-                why=f"the deployment ended: {cause}",
-                order=terms.order,
-                watchlist_sha256=terms.watchlist_sha256,
-                level=done.level,
-                unverified=done.unverified,
-                receipt_sha256=done.receipt_sha256,
-            )
-            if event != self._said:
-                self._log.append(event)
-                self._said = event
+            self._erase(*self._ended())
             self._keeper.erased()
-            _LOG.info("order %s is erased: %s", terms.order, done.level)
+
+    def erase_replaced(self) -> None:
+        """The same for the deployment that another one took over from, when nobody compares with its list any more."""
+        with self._loading, self._mutex:  # whoever loads is not done before the lists are exchanged
+            replaced = self._keeper.record.replaced
+            if replaced is None:
+                raise RuntimeError("nothing was replaced that is to be erased")
+            self._erase(replaced, "replaced")
+            self._keeper.replaced_erased()
+
+    def _erase(self, terms: Terms, cause: Cause) -> None:
+        self._destroy(terms)
+        van = (self._config.force, self._config.van, self._key)
+        done = write_receipt(self.holding, terms, cause, van, self._keeper.no_earlier())
+        event = DeploymentErased(
+            by=SYSTEM,
+            why=f"the deployment ended: {cause}",
+            order=terms.order,
+            watchlist_sha256=terms.watchlist_sha256,
+            level=done.level,
+            unverified=done.unverified,
+            receipt_sha256=done.receipt_sha256,
+        )
+        if done.receipt_sha256 not in self._said:
+            self._log.append(event)
+            self._said.add(done.receipt_sha256)
+        _LOG.info("order %s is erased: %s", terms.order, done.level)
 
     def _ended(self) -> tuple[Terms, Cause]:
         record = self._keeper.record
@@ -160,12 +218,9 @@ class Custody:
         for folder in (self._config.state, self._config.state / "prekeys", self.holding.receipts):
             for half_written in (path for path in folder.glob(".*") if _HALF_WRITTEN.fullmatch(path.name)):
                 half_written.unlink()
-        record = self._keeper.record
-        loaded = record.state in {State.ARMED, State.LIVE} or (record.state is State.ENDED and not record.erased)
-        if not loaded:
-            clear(self.holding.package_folder)
-        in_use = record.terms.recipient if loaded and record.terms is not None else None
-        self.holding.stock.expire(record.anchor.mark, keep=in_use)
+        self._sweep()
+        in_use = {terms.recipient for terms in self._held()}
+        self.holding.stock.expire(self._keeper.record.anchor.mark, keep=in_use)
 
     def make_prekeys(self, count: int, by: str) -> bytes:
         """New prekeys; the signed file for the office."""
@@ -186,6 +241,7 @@ class Custody:
         order = checked.order
         return Terms(
             order=order.id,
+            replaces=order.replaces,
             order_sha256=hashlib.sha256(checked.package.order).hexdigest(),
             watchlist_sha256=order.watchlist_sha256,
             recipient=recipient,
@@ -200,7 +256,7 @@ class Custody:
             why=checked.order.purpose,
             order=terms.order,
             order_sha256=terms.order_sha256,
-            replaces=checked.order.replaces,
+            replaces=terms.replaces,
             signers=tuple(key.key_id for key in checked.signers),
             watchlist_sha256=terms.watchlist_sha256,
             pictures_sha256=checked.order.pictures_sha256,

@@ -28,9 +28,15 @@ class Duties:
         self._complaint = ""
 
     def erase(self, decision: Decision) -> None:
-        """Erase what has ended, if the decision says so."""
+        """Erase what has ended or was replaced, if the decision says so."""
         if Action.ERASE in decision.actions:
             self._attempt(self._custody.erase, "the erasure is not complete")
+        self.erase_replaced(decision)
+
+    def erase_replaced(self, decision: Decision) -> None:
+        """Erase what was replaced, if the decision says so: the van may see meanwhile."""
+        if Action.ERASE_REPLACED in decision.actions:
+            self._attempt(self._custody.erase_replaced, "the erasure of what was replaced is not complete")
 
     def destroy(self) -> None:
         """Destroy key and package of what has ended, before anything is said of it."""

@@ -7,6 +7,7 @@ that all before it was done.
 
 import contextlib
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,9 +26,13 @@ class Holding:
     """Where things of a deployment are on this van's disk."""
 
     package_folder: Path
-    """Holds nothing but the loaded package, and what was left of loading it."""
+    """Holds nothing but loaded packages, and what was left of loading them."""
     receipts: Path
     stock: PrekeyStock
+
+    def package_of(self, terms: Terms) -> Path:
+        """Where the van's own copy of a package is: two orders, and two signings of one, are two files."""
+        return self.package_folder / f"{terms.order_sha256[:16]}.lfrd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,9 @@ def destroy(holding: Holding, terms: Terms) -> None:
         if terms.one_time:
             holding.stock.destroy(terms.recipient)
     finally:
-        clear(holding.package_folder)
+        holding.package_of(terms).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            sync_folder(holding.package_folder)
 
 
 def write_receipt(
@@ -57,7 +64,7 @@ def write_receipt(
     """
     level: Level = "key-destroyed" if terms.one_time else "files-removed"
     kept: Unverified = "wrapping-key-on-disk" if terms.one_time else "deployment-key-kept"
-    unverified: tuple[Unverified, ...] = ("old-blocks", kept)
+    unverified: tuple[Unverified, ...] = ("old-blocks", kept, *(("old-heap",) if cause == "replaced" else ()))
     path = receipt_path(holding.receipts, terms)
     sent = path.parent / _SENT / path.name
     if sent.exists():
@@ -81,11 +88,12 @@ def write_receipt(
     return Erased(level, unverified, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def clear(folder: Path) -> None:
-    """Remove every file in the folder, and make that survive a power cut."""
+def clear(folder: Path, *, but: Collection[Path]) -> None:
+    """Remove every other file in the folder, and make that survive a power cut."""
     with contextlib.suppress(FileNotFoundError):
         for path in folder.iterdir():
-            path.unlink()
+            if path not in but:
+                path.unlink()
         sync_folder(folder)
 
 

@@ -6,7 +6,7 @@ Whoever asks is answered when the record is safe; what it allows is `lifecycle`'
 import logging
 import secrets
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +23,17 @@ _CHALLENGE_S = 3600.0
 
 NOT_CHECKED = Conditions(signatures=1, required=1, fault=Reason.NO_ORDER)
 """Of a deployment that this process has not verified yet: it neither sees nor ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """An order that is to be loaded, and what was found when its package was verified."""
+
+    terms: Terms
+    conditions: Conditions
+    waive_synchronisation: bool = False
+    over: Terms | None = None
+    """What was loaded when the package came."""
 
 
 class Keeper:
@@ -93,8 +104,19 @@ class Keeper:
         record, now = self._record, self._clocks.read()
         return believe(record.anchor, now, latest=lifecycle.latest(record), waive_synchronisation=self._waived)
 
-    def _time_under(self, terms: Terms) -> Time:
-        return believe(self._record.anchor, self._clocks.read(), latest=terms.not_after)
+    def _loaded(self, taking: Taking) -> Record:
+        """The record with that order. PolicyError."""
+        now, terms = self._clocks.read(), taking.terms
+        waive = taking.waive_synchronisation
+        time = believe(self._record.anchor, now, latest=terms.not_after, waive_synchronisation=waive)
+        before = lifecycle.loaded(self._record)
+        if before != taking.over:
+            raise PolicyError(
+                Reason.STOPPED, "meanwhile the deployment was ended or replaced", fix="look at the van, and load again"
+            )
+        record = lifecycle.load(self._record, time, terms)
+        lifecycle.require_sight(record, time, taking.conditions)
+        return record
 
     def _settle(self, decision: Decision) -> Decision:
         """The decision when it is on the disk; if the disk refuses it, as much of it as allows less."""
@@ -124,11 +146,11 @@ class Keeper:
                 self._restrict(forbidden)
             return False
 
-    def load(self, terms: Terms) -> None:
-        """Take an order. PolicyError if the van may not."""
+    def load(self, taking: Taking) -> None:
+        """Take an order. PolicyError if the van may not: then all is as it was."""
         with self._mutex:
-            self._write(lifecycle.load(self._record, self._time_under(terms), terms))
-            self._conditions, self._waived = NOT_CHECKED, False  # what was met, the deployment before met
+            self._write(self._loaded(taking))
+            self._conditions, self._waived = taking.conditions, taking.waive_synchronisation
 
     def challenge(self) -> str:
         """A new question for a statement of the time; the one before is void."""
@@ -157,15 +179,15 @@ class Keeper:
         with self._mutex:
             return self._time().no_earlier
 
-    def require_free(self) -> None:
-        """PolicyError while another deployment is loaded, or not erased yet."""
+    def require_erased(self) -> None:
+        """PolicyError while a list that has ended, or was replaced, is not erased yet."""
         with self._mutex:
-            lifecycle.require_free(self._record)
+            lifecycle.require_erased(self._record)
 
-    def require_loadable(self, terms: Terms) -> None:
+    def require_loadable(self, taking: Taking) -> None:
         """PolicyError if `load` would refuse."""
         with self._mutex:
-            lifecycle.load(self._record, self._time_under(terms), terms)
+            self._loaded(taking)
 
     def rest(self) -> None:
         """Who was live is blind now, and armed if nothing has ended."""
@@ -177,6 +199,11 @@ class Keeper:
         """The erasure is complete."""
         with self._mutex:
             self._write(lifecycle.erased(self._record))
+
+    def replaced_erased(self) -> None:
+        """The erasure of what was replaced is complete."""
+        with self._mutex:
+            self._write(lifecycle.replaced_erased(self._record))
 
     def purged(self, order: str) -> None:
         """No alert of the order waits any more."""

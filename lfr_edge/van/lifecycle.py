@@ -20,7 +20,7 @@ from lfr_edge.van.trusted_time import Anchor, Time
 
 _REMEMBERED = 100
 
-Cause = Literal["window-over", "stop", "revoke", "not-authorised", "files-over"]
+Cause = Literal["window-over", "stop", "revoke", "not-authorised", "files-over", "replaced"]
 
 
 class State(Enum):
@@ -48,12 +48,15 @@ class Action(Enum):
     BLIND = "blind"
     PURGE = "purge"  # delete what was not delivered
     ERASE = "erase"
+    ERASE_REPLACED = "erase replaced"
 
 
 class Terms(Message):
     """What the lifecycle needs of a signed order."""
 
     order: Identifier
+    replaces: Identifier | None = None
+    """The order that this one may take over from while that is loaded."""
     order_sha256: Digest
     """Of `order.json`, signatures included."""
     watchlist_sha256: Digest
@@ -84,6 +87,8 @@ class Record(Message):
     """Why it ended."""
     erased: bool = False
     """Is its erasure complete."""
+    replaced: Terms | None = None
+    """Of the deployment that the loaded one took over from, until its list is erased."""
     ended: tuple[EndedOrder, ...] = ()
     purge: tuple[Identifier, ...] = ()
     """Orders that were revoked, and whose alerts are not deleted yet."""
@@ -194,6 +199,9 @@ def _waiting(actions: tuple[Action, ...]) -> tuple[Rule, ...]:
     )
 
 
+UNERASED = "an order was replaced, and the erasure of its list is not complete"
+"""In every state, beside what the state's own rule says: then `Action.ERASE_REPLACED`."""
+
 RULES: dict[State, tuple[Rule, ...]] = {
     State.IDLE: (Rule("always", lambda _: True, State.IDLE, (), Reason.NO_ORDER),),
     State.ARMED: (*_ENDINGS, *_waiting(()), Rule("otherwise", lambda _: True, State.LIVE, (Action.SEE,), None)),
@@ -235,31 +243,41 @@ def step(record: Record, time: Time, conditions: Conditions, request: Request = 
         fields |= {"cause": rule.cause, "erased": False, "ended": (*_remembered(record, time), ended)}
     if rule.to is State.ENDED and request is Request.REVOKE:
         fields["purge"] = _added(record.purge, case.terms.order)
-    return Decision(_with(record, fields), rule.actions, None if rule.to is State.LIVE else why)
+    actions = rule.actions if record.replaced is None else (*rule.actions, Action.ERASE_REPLACED)
+    return Decision(_with(record, fields), actions, None if rule.to is State.LIVE else why)
 
 
 def latest(record: Record) -> datetime | None:
     """As far as a wall clock may move the mark: the end of the loaded order."""
-    return record.terms.not_after if record.terms is not None and record.state in {State.ARMED, State.LIVE} else None
+    terms = loaded(record)
+    return None if terms is None else terms.not_after
 
 
-def require_free(record: Record) -> None:
-    """PolicyError while another deployment is loaded, or not erased yet."""
-    if record.state in {State.ARMED, State.LIVE}:
-        raise PolicyError(
-            Reason.ORDER_LOADED, f"order '{_name(record)}' is loaded", fix="end it first: lfr-edge deployment stop"
-        )
-    if record.state is State.ENDED and not record.erased:
+def loaded(record: Record) -> Terms | None:
+    """The deployment that is loaded and has not ended."""
+    return record.terms if record.state in {State.ARMED, State.LIVE} else None
+
+
+def require_erased(record: Record) -> None:
+    """PolicyError while the list of an order that has ended, or was replaced, is not erased yet."""
+    ended = record.terms if record.state is State.ENDED and not record.erased else record.replaced
+    if ended is not None:
         raise PolicyError(
             Reason.ERASURE_PENDING,
-            f"the list of order '{_name(record)}' is not erased yet",
+            f"the list of order '{ended.order}' is not erased yet",
             fix="wait for it: lfr-edge deployment status",
         )
 
 
 def load(record: Record, time: Time, terms: Terms) -> Record:
-    """The record of a van that took this order. PolicyError if it may not."""
-    require_free(record)
+    """The record of a van that took this order, in place of a loaded one if it replaces that. PolicyError otherwise.
+
+    Whoever is live stays so, under the new order; what it replaced has ended.
+    """
+    require_erased(record)
+    before = loaded(record)
+    if before is not None:
+        _require_successor(before, terms)
     if terms.order in {ended.order for ended in record.ended}:
         raise PolicyError(
             Reason.ORDER_ENDED, f"order '{terms.order}' has ended", fix="an end is final: have a new order signed"
@@ -274,9 +292,26 @@ def load(record: Record, time: Time, terms: Terms) -> Record:
             f"the window of order '{terms.order}' is over since {terms.not_after:%Y-%m-%d %H:%M} UTC",
             fix="check the clock, or have a new order signed",
         )
+    ended = () if before is None else (EndedOrder(order=before.order, not_after=before.not_after),)
     return Record(
-        state=State.ARMED, anchor=time.anchor, terms=terms, ended=_remembered(record, time), purge=record.purge
+        state=State.ARMED if before is None else record.state,
+        anchor=time.anchor,
+        terms=terms,
+        replaced=before,
+        ended=(*_remembered(record, time), *ended),
+        purge=record.purge,
     )
+
+
+def require_sight(record: Record, time: Time, conditions: Conditions) -> None:
+    """PolicyError if this is the record of a van that sees, and it would be blind with the next look."""
+    decision = step(record, time, conditions)
+    if record.state is State.LIVE and decision.blind is not None:
+        raise PolicyError(
+            decision.blind,
+            f"order '{_name(record)}' would blind the van, which sees under the order that it replaces",
+            fix="load it after that one's end, or have it signed for now; 'lfr-edge deployment status' says the rest",
+        )
 
 
 def forbid(record: Record, order: str) -> Record:
@@ -310,6 +345,26 @@ def with_anchor(record: Record, anchor: Anchor) -> Record:
 def erased(record: Record) -> Record:
     """The record when nothing of the deployment is left."""
     return _with(record, {"erased": True})
+
+
+def replaced_erased(record: Record) -> Record:
+    """The record when nothing of the replaced deployment is left."""
+    return _with(record, {"replaced": None})
+
+
+def _require_successor(before: Terms, terms: Terms) -> None:
+    if terms.replaces != before.order:
+        raise PolicyError(
+            Reason.ORDER_LOADED,
+            f"order '{before.order}' is loaded, and '{terms.order}' does not say that it replaces it",
+            fix=f"end it first (lfr-edge deployment stop), or have an order signed with replaces '{before.order}'",
+        )
+    if before.one_time and terms.recipient == before.recipient:
+        raise PolicyError(
+            Reason.KEY_USED,
+            f"order '{terms.order}' is sealed to the one-time key of '{before.order}', which is destroyed with that",
+            fix="have it sealed to another prekey of this van",
+        )
 
 
 def _name(record: Record) -> str:

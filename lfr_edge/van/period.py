@@ -1,15 +1,21 @@
 """A period of recognition, by the van's record: what `Daemon` asks of its authority, and tells it.
 
+And what whoever loads an order that replaces another has to know of it (`succession`).
+
 Whether the van may see is the record's business (`keeper`), what happens within a period is `period_log`'s.
 """
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from lfr_edge.audit.events import PeriodBegan, PeriodEnded
 from lfr_edge.audit.fields import Event
 from lfr_edge.audit.log import AuditLog
+from lfr_edge.errors import PolicyError, Reason
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.messages.order import Order
 from lfr_edge.van.authority import Ending
@@ -19,11 +25,12 @@ from lfr_edge.van.duties import Duties
 from lfr_edge.van.keeper import Keeper
 from lfr_edge.van.late_log import LateLog
 from lfr_edge.van.lifecycle import Cause, Request, State
+from lfr_edge.van.succession import Commit
 
 
 @dataclass(slots=True)
 class Period:
-    """The `Authority` of a van with a record. A process has one, because it sees at most once."""
+    """The `Authority` of a van with a record, and its `Succession`. A process has one: it sees at most once."""
 
     keeper: Keeper
     duties: Duties
@@ -35,6 +42,8 @@ class Period:
     """Is the process to end; the deployment stays loaded."""
     _began: bool = False
     _blind: threading.Event = field(default_factory=threading.Event)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+    """Nobody begins to see while an order takes over in the dark."""
 
     def __post_init__(self) -> None:
         self._blind.set()
@@ -46,9 +55,10 @@ class Period:
     def begins(self, order: Order, cameras: tuple[str, ...]) -> bool:
         """See `Authority`: asked once more, because engines take their time to load."""
         self._blind.clear()  # before the question: who stops us in between waits for `blinded`
-        if not self.may_see() or not self._is_loaded(order):
-            return False
-        self._began = True
+        with self._turn:
+            if not self.may_see() or not self._is_loaded(order):
+                return False
+            self._began = True
         began = PeriodBegan(
             by=SYSTEM,
             why=order.purpose,
@@ -63,7 +73,20 @@ class Period:
 
     def may_see(self) -> bool:
         """See `Authority`. A disk that takes no record blinds too."""
-        return self.keeper.decide().record.state is State.LIVE
+        decision = self.keeper.decide()
+        self.duties.erase_replaced(decision)
+        return decision.record.state is State.LIVE
+
+    @contextmanager
+    def prepared(self, package: Path) -> Iterator[Callable[[Commit], None]]:
+        """See `Succession`."""
+        del package
+        with self._turn:
+            if self._began and not self._blind.is_set():
+                raise PolicyError(
+                    Reason.ORDER_LOADED, "the van sees: it cannot change orders now", fix="stop the one, load the other"
+                )
+            yield lambda commit: commit()
 
     def files_over(self) -> None:
         """See `Authority`."""
@@ -76,7 +99,7 @@ class Period:
     def blinded(self, ending: Ending) -> None:
         """See `Authority`: the key of what ended is destroyed before anything is said of it."""
         self.keeper.rest()
-        record = self.keeper.record
+        record, order = self.keeper.record, self._order_id
         ended = record.state is State.ENDED and not record.erased
         try:
             if ended:
@@ -86,7 +109,7 @@ class Period:
         finally:
             self._blind.set()  # whoever asked for the end hears of it when it is in the log
         if self.revoked and ending.purged is not None:
-            self.duties.purged(self._order_id, ending.purged)
+            self.duties.purged(order, ending.purged)
         if ended:
             self.duties.erase(self.keeper.decide())
 

@@ -6,7 +6,7 @@ A file is there or it is not: there is no list that could disagree with the fold
 import base64
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -89,9 +89,10 @@ class PrekeyStock:
             sync_folder(self._folder)
         return found
 
-    def expire(self, now: datetime, *, keep: str | None) -> int:
-        """Destroy what is too old, or damaged, but for the one in use; returns how many."""
-        expired = [path for path in self._files() if path != self._file_of(keep or "") and _is_over(path, now)]
+    def expire(self, now: datetime, *, keep: Collection[str]) -> int:
+        """Destroy what is too old, or damaged, but for those in use; returns how many."""
+        kept = {self._file_of(recipient) for recipient in keep}
+        expired = [path for path in self._files() if path not in kept and _is_over(path, now)]
         for path in expired:
             self.destroy(path.name.removesuffix(_SUFFIX))
         return len(expired)

@@ -184,7 +184,7 @@ class Service:
             if file is None:
                 raise ConfigError(Reason.FILE_MISSING, "no package came with the request", fix="name a package")
             with open(os.dup(file), "rb") as package:  # noqa: PTH123 - a file without a name
-                self._custody.take(package, peer.actor)
+                self._custody.take(package, peer.actor, self.period)
         elif order.do == "prekeys":
             made = self._custody.make_prekeys(order.count, peer.actor)
             return self._status().model_copy(update={"content": made.decode("ascii")})

@@ -10,6 +10,7 @@ import random
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,13 @@ from lfr_edge.audit.reader import unverified_entries, verify_log
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import LfrEdgeError, Reason
 from lfr_edge.messages.erasure import open_receipt
+from lfr_edge.messages.examples import ORDER
 from lfr_edge.van.erasure import waiting
-from lfr_edge.van.lifecycle import Record, Request, State
+from lfr_edge.van.lifecycle import Action, Record, Request, State
 
 _ACCESSES = {"open", "os.remove", "os.rename", "os.link", "os.mkdir", "os.chmod", "os.truncate", "shutil.copyfileobj"}
 _EXIT_DONE = 17
+SUCCESSOR = "high-street-again"
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +34,24 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Kit:
     return kit(tmp_path_factory.mktemp("faults") / "van")
 
 
+@pytest.fixture(scope="module")
+def succeeded(tmp_path_factory: pytest.TempPathFactory, original: Kit) -> Kit:
+    """With a second package, which replaces the first."""
+    made = copied(original, tmp_path_factory.mktemp("faults-of-two") / "van")
+    made.seal_another(id=SUCCESSOR, replaces=ORDER.id)
+    return made
+
+
+def copied(original: Kit, folder: Path) -> Kit:
+    """A van that is the same as another, over the one that is there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(original.folder, folder)
+    return Kit(folder, original.officers, original.recipient)
+
+
 @pytest.fixture
 def van(tmp_path: Path, original: Kit) -> Kit:
-    shutil.copytree(original.folder, tmp_path / "van")
-    return Kit(tmp_path / "van", original.officers, original.recipient)
+    return copied(original, tmp_path / "van")
 
 
 def live_and_end(van: Kit) -> None:
@@ -54,12 +71,30 @@ def live_and_end(van: Kit) -> None:
         holder.close()
 
 
-def killed_at(van: Kit, step: int) -> bool:
+def be_replaced_and_end(van: Kit) -> None:
+    """Whatever is on the disk: load, see, let the successor take over, see, stop, erase."""
+    holder = van.process()
+    try:
+        if holder.keeper.record.state is State.IDLE:
+            with van.package.open("rb") as file:
+                holder.custody.take(file, "account:technician")
+        record = holder.keeper.decide().record
+        if record.terms is not None and record.terms.order == ORDER.id:
+            with (van.folder / f"{SUCCESSOR}.lfrd").open("rb") as file:
+                holder.custody.take(file, "account:technician")
+        if Action.ERASE_REPLACED in holder.keeper.decide().actions:
+            holder.custody.erase_replaced()
+    finally:
+        holder.close()
+    live_and_end(van)
+
+
+def killed_at(van: Kit, step: int, life: Callable[[Kit], None] = live_and_end) -> bool:
     """Whether a process that dies before its access number `step` got so far."""
     child = os.fork()
     if child == 0:
         _die_at(str(van.state), step)
-        live_and_end(van)
+        life(van)
         os._exit(_EXIT_DONE)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == _EXIT_DONE
@@ -83,12 +118,28 @@ def require_consistent(van: Kit) -> None:
     """What must hold whenever the power fails."""
     path = van.state / "deployment.json"
     state = Record.from_untrusted(path.read_bytes()) if path.exists() else None
-    has_key = any((van.state / "prekeys").glob("*.prekey"))
+    keys = {path.stem for path in (van.state / "prekeys").glob("*.prekey")}
     ended = state is not None and state.state is State.ENDED
-    assert ended or has_key, "a key is destroyed only after the end is on the disk"
+    needed = van.recipient if state is None or state.terms is None else state.terms.recipient
+    assert ended or needed in keys, "a key is destroyed only after the end is on the disk"
     if state is not None and state.erased:
-        assert not has_key
+        assert needed not in keys
         assert list((van.state / "deployment").iterdir()) == []
+    if state is not None and state.terms is not None and state.terms.order == SUCCESSOR:
+        require_replaced(van, state)
+
+
+def require_replaced(van: Kit, record: Record) -> None:
+    """The successor holds, and the first order has ended for good."""
+    assert ORDER.id in {ended.order for ended in record.ended}
+    assert record.terms is not None
+    if record.replaced is None:
+        assert not (van.state / "prekeys" / f"{van.recipient}.prekey").exists()
+        own = {f"{record.terms.order_sha256[:16]}.lfrd"}
+        assert {path.name for path in (van.state / "deployment").glob("[!.]*")} <= own
+        assert [path for path in waiting(van.state / "receipts") if path.name.startswith(ORDER.id)]
+    else:
+        assert record.replaced.order == ORDER.id
 
 
 def require_the_end(van: Kit) -> None:
@@ -121,11 +172,38 @@ def test_a_deployment_killed_at_every_step_comes_to_its_end(van: Kit, original: 
         require_consistent(van)
         live_and_end(van)
         require_the_end(van)
-        shutil.rmtree(van.folder)
-        shutil.copytree(original.folder, van.folder)
+        copied(original, van.folder)
         step += 1
     require_the_end(van)
     assert step > 40, "the life of a deployment has many steps"
+
+
+def require_both_ends(van: Kit) -> None:
+    """Nothing of either order is left but receipts, and the log has loading and erasure of both."""
+    require_consistent(van)
+    key = SigningKey.from_file(van.folder / "alert.key").public
+    receipts = [open_receipt(path.read_bytes(), key) for path in waiting(van.state / "receipts")]
+    causes = {(receipt.order, receipt.cause) for receipt in receipts}
+    assert causes == {(ORDER.id, "replaced"), (SUCCESSOR, "revoke")}
+    assert van.files() == {f"receipts/{path.name}" for path in waiting(van.state / "receipts")}
+    verify_log(van.state / "audit.log", key)
+    with (van.state / "audit.log").open("rb") as file:
+        events = [(entry.event.kind, getattr(entry.event, "order", None)) for entry in unverified_entries(file)]
+    for order in (ORDER.id, SUCCESSOR):
+        assert {("deployment-loaded", order), ("deployment-erased", order)} <= set(events)
+
+
+def test_a_replacement_killed_at_every_step_comes_to_its_end(tmp_path: Path, succeeded: Kit) -> None:
+    step = 0
+    killed = True
+    while killed:
+        van = copied(succeeded, tmp_path / "van")
+        killed = killed_at(van, step, be_replaced_and_end)
+        require_consistent(van)
+        be_replaced_and_end(van)
+        require_both_ends(van)
+        step += 1
+    assert step > 80, "the life of two deployments has many steps"
 
 
 @pytest.mark.parametrize("points", [12, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
@@ -137,5 +215,18 @@ def test_a_van_killed_again_and_again_comes_to_its_end(van: Kit, original: Kit, 
             killed += 1
             require_consistent(van)
         require_the_end(van)
-        shutil.rmtree(van.folder)
-        shutil.copytree(original.folder, van.folder)
+        copied(original, van.folder)
+
+
+@pytest.mark.parametrize("points", [12, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
+def test_a_van_killed_again_and_again_while_orders_change_comes_to_both_ends(
+    tmp_path: Path, succeeded: Kit, points: int
+) -> None:
+    dice = random.Random(points)  # noqa: S311 - where to kill, no secret
+    killed = 0
+    while killed < points:
+        van = copied(succeeded, tmp_path / "van")
+        while killed_at(van, dice.randrange(120), be_replaced_and_end):
+            killed += 1
+            require_consistent(van)
+        require_both_ends(van)

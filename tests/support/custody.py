@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,7 @@ class Kit:
     officers: list[SigningKey]
     recipient: str
     clocks: FakeClocks = field(default_factory=FakeClocks)
+    name: str = "sent.lfrd"
 
     @property
     def state(self) -> Path:
@@ -73,7 +74,7 @@ class Kit:
 
     @property
     def package(self) -> Path:
-        return self.folder / "sent.lfrd"
+        return self.folder / self.name
 
     @property
     def config(self) -> VanConfig:
@@ -119,6 +120,17 @@ class Kit:
         signed = sign_order(order, self.officers if signers is None else signers)
         write_package(self.package, signed, io.BytesIO(watchlist), io.BytesIO(b"pictures"))
         return order
+
+    def seal_another(self, **changes: Any) -> Path:
+        """Another package, sealed to another prekey of the van."""
+        (prekey,) = self.stock.make(1, START)
+        other = replace(self, recipient=prekey.recipient, name=f"{changes['id']}.lfrd")
+        other.seal(**changes)
+        return other.package
+
+    @property
+    def stock(self) -> PrekeyStock:
+        return PrekeyStock(self.state / "prekeys", self.state / "wrapping.key")
 
     def files(self) -> set[str]:
         """What is in the state folder, but for the log and the record."""

@@ -1,6 +1,7 @@
 """From a package to its erasure: what is refused leaves nothing, what is taken is logged, what ended is gone."""
 
 import errno
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,11 +16,13 @@ from lfr_edge.audit.reader import unverified_entries, verify_log
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import DeviceError, LfrEdgeError, Reason, UntrustedInputError
 from lfr_edge.messages.erasure import open_receipt
+from lfr_edge.messages.examples import ORDER
 from lfr_edge.van import custody, deployment
 from lfr_edge.van.custody import warn_of_low_stock
 from lfr_edge.van.erasure import note_sent, waiting
 from lfr_edge.van.lifecycle import Action, Request, State
 from lfr_edge.van.prekeys import PrekeyStock
+from lfr_edge.van.succession import Commit, InTheDark
 from lfr_edge.van.trusted_time import Reading
 
 HOUR = timedelta(hours=1)
@@ -140,6 +143,140 @@ def test_a_second_package_is_refused_and_the_first_stays(van: Kit) -> None:
         assert holder.keeper.decide().actions == (Action.SEE,)
 
 
+def replacing(van: Kit, **changes: Any) -> Path:
+    """A package whose order replaces the loaded one, sealed to another prekey."""
+    return van.seal_another(**{"id": "high-street-again", "replaces": ORDER.id, **changes})
+
+
+def test_an_order_that_replaces_an_armed_one_holds_and_the_old_list_is_erased(van: Kit) -> None:
+    public = SigningKey.from_file(van.folder / "alert.key").public
+    later = replacing(van, not_before=START + HOUR)
+    with running(van) as holder:
+        take(van, holder)
+        first = holder.keeper.record.terms
+        assert first is not None
+        with later.open("rb") as file:
+            new = holder.custody.take(file, "account:technician")
+        record = holder.keeper.record
+        assert (record.state, record.terms, record.replaced) == (State.ARMED, new, first)
+        assert holder.keeper.decide().actions == (Action.ERASE_REPLACED,)
+        holder.custody.erase_replaced()
+        assert holder.keeper.decide().actions == ()
+        (path,) = waiting(holder.custody.holding.receipts)
+        receipt = open_receipt(path.read_bytes(), public)
+        assert (receipt.order, receipt.cause, receipt.level) == (first.order, "replaced", "key-destroyed")
+        assert "old-heap" in receipt.unverified
+        assert van.files() == {
+            f"receipts/{path.name}",
+            f"deployment/{later_name(holder)}",
+            f"prekeys/{new.recipient}.prekey",
+        }
+        with pytest.raises(LfrEdgeError) as refused:
+            take(van, holder)
+        assert refused.value.reason in {Reason.ORDER_ENDED, Reason.WRONG_RECIPIENT, Reason.ORDER_LOADED}
+    assert logged(van) == [
+        "log-created",
+        "deployment-loaded",
+        "deployment-loaded",
+        "deployment-erased",
+        "deployment-refused",
+    ]
+    van.clocks.advance(3600)
+    with running(van) as holder:
+        assert holder.keeper.decide().actions == (Action.SEE,)
+
+
+def later_name(holder: Holder) -> str:
+    return holder.custody.package.name
+
+
+def test_an_erasure_of_what_was_replaced_is_completed_by_the_next_process(van: Kit) -> None:
+    later = replacing(van)
+    with running(van) as holder:
+        take(van, holder)
+        with later.open("rb") as file:
+            holder.custody.take(file, "account:technician")
+        packages = sorted((van.state / "deployment").iterdir())
+    with running(van) as holder:
+        assert sorted((van.state / "deployment").iterdir()) == packages, "both are named by the record"
+        assert holder.keeper.decide().actions == (Action.SEE, Action.ERASE_REPLACED)
+        holder.custody.erase_replaced()
+        assert [path.name for path in (van.state / "deployment").iterdir()] == [later_name(holder)]
+    assert logged(van).count("deployment-erased") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"replaces": None}, Reason.ORDER_LOADED),
+        ({"replaces": "yet-another"}, Reason.ORDER_LOADED),
+        ({"force": "elsewhere"}, Reason.WRONG_VAN),
+        ({"engine_sets": ("0" * 64,)}, Reason.ENGINE_SET_NOT_ALLOWED),
+        ({"pictures_sha256": "0" * 64}, Reason.DIGEST_MISMATCH),
+        ({"not_before": START + HOUR}, Reason.OUTSIDE_WINDOW),
+        ({"not_after": START}, Reason.OUTSIDE_WINDOW),
+    ],
+    ids=lambda value: "-".join(map(str, value.items())) if isinstance(value, dict) else "",
+)
+def test_a_replacement_that_is_refused_leaves_a_live_order_as_it_was(
+    van: Kit, changes: dict[str, Any], reason: Reason
+) -> None:
+    new = replacing(van, **changes)
+    with running(van) as holder:
+        take(van, holder)
+        holder.keeper.decide()
+        before, record = van.files(), holder.keeper.record
+        with new.open("rb") as file, pytest.raises(LfrEdgeError) as refused:
+            holder.custody.take(file, "account:technician")
+        assert refused.value.reason is reason
+        assert (van.files(), holder.keeper.record) == (before, record)
+        assert holder.keeper.decide().record.state is State.LIVE
+    assert logged(van) == ["log-created", "deployment-loaded", "deployment-refused"]
+
+
+def test_a_replacement_sealed_to_the_key_that_goes_with_the_old_order_is_refused(van: Kit) -> None:
+    with running(van) as holder:
+        take(van, holder)
+        van.seal(id="high-street-again", replaces=ORDER.id)
+        with pytest.raises(LfrEdgeError) as refused:
+            take(van, holder)
+        assert refused.value.reason is Reason.KEY_USED
+        assert holder.keeper.decide().actions == (Action.SEE,)
+
+
+def test_a_replacement_during_which_the_loaded_order_is_ended_is_refused(van: Kit) -> None:
+    class Stopped(InTheDark):
+        @contextmanager
+        def prepared(self, package: Path) -> Iterator[Callable[[Commit], None]]:
+            holder.keeper.decide(Request.STOP)
+            holder.custody.erase()
+            with super().prepared(package) as carry_out:
+                yield carry_out
+
+    new = replacing(van)
+    with running(van) as holder:
+        take(van, holder)
+        with new.open("rb") as file, pytest.raises(LfrEdgeError) as refused:
+            holder.custody.take(file, "account:technician", Stopped())
+        assert refused.value.reason is Reason.STOPPED
+        assert holder.keeper.record.state is State.ENDED
+        assert list((van.state / "deployment").iterdir()) == []
+
+
+def test_an_end_does_not_wait_for_a_package_that_comes_slowly(van: Kit) -> None:
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if Action.ERASE in holder.keeper.decide(Request.STOP).actions:
+                holder.custody.erase()
+            return super().read(size)
+
+    with running(van) as holder:
+        take(van, holder)
+        with pytest.raises(LfrEdgeError):
+            holder.custody.take(Slow(replacing(van).read_bytes()[:100]), "account:technician")
+        assert holder.keeper.record.erased
+
+
 def test_an_end_leaves_no_package_no_key_and_a_signed_receipt(van: Kit) -> None:
     public = SigningKey.from_file(van.folder / "alert.key").public
     with running(van) as holder:
@@ -203,7 +340,7 @@ def test_a_package_that_is_not_the_loaded_one_any_more_blinds(van: Kit, what: st
 def test_what_was_left_of_an_interrupted_load_goes_at_the_next_start(van: Kit) -> None:
     folder = van.state / "deployment"
     folder.mkdir()
-    for name in ("package.lfrd", ".package.lfrd.half"):
+    for name in ("0123456789abcdef.lfrd", "incoming.lfrd", ".incoming.lfrd.half"):
         (folder / name).write_bytes(b"half")
     with running(van):
         assert list(folder.iterdir()) == []
@@ -258,7 +395,7 @@ def test_an_order_that_the_log_does_not_take_is_not_loaded(van: Kit, monkeypatch
 def test_a_disk_that_fails_does_not_hide_why_a_package_was_refused(
     van: Kit, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str
 ) -> None:
-    def unremovable(_: Path) -> None:
+    def unremovable(_: Path, **__: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     van.seal(not_after=START)
@@ -282,7 +419,7 @@ def test_a_fault_while_loading_leaves_no_package(van: Kit, monkeypatch: pytest.M
     with running(van) as holder:
         with pytest.raises(RuntimeError):
             take(van, holder)
-        assert list(holder.custody.package.parent.iterdir()) == []
+        assert list((van.state / "deployment").iterdir()) == []
     assert logged(van) == ["log-created", "deployment-refused"]
 
 

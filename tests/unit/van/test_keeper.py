@@ -8,10 +8,11 @@ import pytest
 from support.custody import FakeClocks
 
 from lfr_edge import files
+from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.errors import ConfigError, PolicyError, Reason
 from lfr_edge.messages.examples import RECIPIENT
 from lfr_edge.van import keeper as keeping
-from lfr_edge.van.keeper import Keeper
+from lfr_edge.van.keeper import NOT_CHECKED, Keeper, Taking
 from lfr_edge.van.lifecycle import Action, Conditions, Record, Request, State, Terms
 from lfr_edge.van.trusted_time import Anchor, Reading
 
@@ -28,6 +29,13 @@ TERMS = Terms(
 )
 
 
+OTHER = SealIdentity.generate().recipient
+
+
+def taking(**changes: object) -> Taking:
+    return Taking(TERMS.model_copy(update=changes), NOT_CHECKED)
+
+
 @pytest.fixture
 def clocks() -> FakeClocks:
     return FakeClocks()
@@ -40,7 +48,7 @@ def path(tmp_path: Path) -> Path:
 
 def live(path: Path, clocks: FakeClocks) -> Keeper:
     keeper = Keeper(path, clocks)
-    keeper.load(TERMS)
+    keeper.load(taking())
     keeper.meet(MET, waive_synchronisation=False)
     assert keeper.decide().actions == (Action.SEE,)
     return keeper
@@ -53,7 +61,7 @@ def on_disk(path: Path) -> Record:
 def test_every_change_of_state_is_on_disk_when_it_is_decided(path: Path, clocks: FakeClocks) -> None:
     keeper = Keeper(path, clocks)
     assert on_disk(path).state is State.IDLE
-    keeper.load(TERMS)
+    keeper.load(taking())
     assert on_disk(path).state is State.ARMED
     keeper.meet(MET, waive_synchronisation=False)
     keeper.decide()
@@ -71,7 +79,7 @@ def test_a_van_whose_disk_takes_no_record_does_not_see_until_it_does(
     path: Path, clocks: FakeClocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keeper = Keeper(path, clocks)
-    keeper.load(TERMS)
+    keeper.load(taking())
     keeper.meet(MET, waive_synchronisation=False)
     monkeypatch.setattr(keeping, "new_file", full)
     decision = keeper.decide()
@@ -122,11 +130,39 @@ def test_a_process_starts_on_a_disk_that_takes_nothing(
     assert Keeper(path, clocks).decide().actions == (Action.ERASE,)
 
 
+def test_a_replacement_is_on_disk_when_it_is_taken_and_goes_on_seeing(path: Path, clocks: FakeClocks) -> None:
+    keeper = live(path, clocks)
+    keeper.load(replacing())
+    assert on_disk(path) == keeper.record
+    decision = keeper.decide()
+    assert (decision.record.state, decision.blind) == (State.LIVE, None)
+    assert (on_disk(path).terms, on_disk(path).replaced) == (replacing().terms, TERMS)
+    again = Keeper(path, clocks)
+    assert again.decide().actions == (Action.ERASE_REPLACED,), "what the process before met says nothing to this one"
+
+
+def test_a_replacement_that_the_disk_does_not_take_changes_nothing(
+    path: Path, clocks: FakeClocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = live(path, clocks)
+    before = keeper.record
+    monkeypatch.setattr(keeping, "new_file", full)
+    with pytest.raises(ConfigError):
+        keeper.load(replacing())
+    assert keeper.record == on_disk(path) == before
+    assert keeper.decide().record.state is State.LIVE
+
+
+def replacing() -> Taking:
+    terms = TERMS.model_copy(update={"order": "order-2", "replaces": "order-1", "recipient": OTHER})
+    return Taking(terms, MET, over=TERMS)
+
+
 def test_what_the_deployment_before_met_says_nothing_of_a_new_one(path: Path, clocks: FakeClocks) -> None:
     keeper = live(path, clocks)
     keeper.decide(Request.STOP)
     keeper.erased()
-    keeper.load(TERMS.model_copy(update={"order": "order-2"}))
+    keeper.load(taking(order="order-2"))
     assert (keeper.decide().actions, keeper.blind) == ((), Reason.NO_ORDER)
 
 
@@ -185,7 +221,7 @@ def test_an_order_is_ended_by_its_name_loaded_or_not(path: Path, clocks: FakeClo
     again = Keeper(path, clocks)
     for order in ("another", "order-1"):
         with pytest.raises(PolicyError) as refused:
-            again.load(TERMS.model_copy(update={"order": order}))
+            again.load(taking(order=order))
         assert refused.value.reason is Reason.ORDER_ENDED
 
 
@@ -205,7 +241,7 @@ def test_a_clock_that_ran_ahead_is_recovered_by_an_answer_to_the_last_question_o
     clocks.advance(60)
     _, after = keeper.recover_clock(question, START)
     assert after == START + timedelta(seconds=60)
-    keeper.load(TERMS)
+    keeper.load(taking())
     keeper.meet(MET, waive_synchronisation=False)
     assert keeper.decide().actions == (Action.SEE,)
     with pytest.raises(PolicyError):
@@ -223,7 +259,7 @@ def test_a_time_source_that_lies_after_a_start_ends_a_deployment_and_spoils_no_o
     assert keeper.record.anchor.mark == TERMS.not_after
     clocks.reading = Reading(TERMS.not_after + timedelta(hours=1), 3605.0, "boot-2", synchronised=True)
     day = {"not_before": TERMS.not_after, "not_after": TERMS.not_after + timedelta(hours=9), "order": "order-2"}
-    keeper.load(TERMS.model_copy(update=day))
+    keeper.load(taking(**day))
     keeper.meet(MET, waive_synchronisation=False)
     assert keeper.decide().actions == (Action.SEE,)
 
@@ -234,7 +270,7 @@ def test_a_time_source_that_lies_to_an_idle_van_spoils_nothing(path: Path, clock
     keeper = Keeper(path, clocks)
     keeper.decide()
     with pytest.raises(PolicyError):
-        keeper.load(TERMS)
+        keeper.load(taking())
     clocks.reading = right
     assert live(path, clocks).record.anchor.mark == START
 
@@ -253,7 +289,7 @@ def test_a_recovered_clock_brings_back_nothing_that_has_ended(path: Path, clocks
     keeper.erased()
     keeper.recover_clock(keeper.challenge(), START - timedelta(hours=1))
     with pytest.raises(PolicyError) as refused:
-        keeper.load(TERMS)
+        keeper.load(taking())
     assert refused.value.reason is Reason.ORDER_ENDED
 
 

@@ -9,15 +9,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.errors import PolicyError, Reason
 from lfr_edge.messages.examples import RECIPIENT
 from lfr_edge.van import lifecycle
-from lfr_edge.van.lifecycle import RULES, Action, Conditions, EndedOrder, Record, Request, State, Terms, step
+from lfr_edge.van.lifecycle import RULES, UNERASED, Action, Conditions, EndedOrder, Record, Request, State, Terms, step
 from lfr_edge.van.trusted_time import Anchor, Reading, Time, believe
 
 START = datetime(2026, 6, 20, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
 MET = Conditions(2, 2)
+ORDERS = ["order-1", "order-2", "order-3"]
+RECIPIENTS = {order: SealIdentity.generate().recipient for order in ORDERS}
 DOCUMENT = Path(__file__).parents[3] / "docs" / "deployment.md"
 
 
@@ -31,6 +34,11 @@ def terms(order: str = "order-1", start: datetime = START, hours: float = 6) -> 
         not_before=start,
         not_after=start + timedelta(hours=hours),
     )
+
+
+def replacement(order: str = "order-2", replaces: str = "order-1") -> Terms:
+    recipient = RECIPIENTS[order]
+    return terms(order).model_copy(update={"replaces": replaces, "recipient": recipient})
 
 
 def at(hours: float, doubt: Reason | None = None) -> Time:
@@ -109,6 +117,56 @@ def test_what_cannot_be_loaded(before: Record, new: Terms, reason: Reason) -> No
     assert refused.value.reason is reason
 
 
+@pytest.mark.parametrize("state", [State.ARMED, State.LIVE])
+def test_an_order_takes_over_from_the_one_that_it_replaces_and_that_has_ended(state: State) -> None:
+    before = record(state, purge=("order-0",))
+    after = lifecycle.load(before, at(1), replacement())
+    assert (after.state, after.terms, after.replaced) == (state, replacement(), terms())
+    assert [one.order for one in after.ended] == ["order-1"]
+    assert after.purge == ("order-0",)
+    with pytest.raises(PolicyError) as refused:
+        lifecycle.load(lifecycle.replaced_erased(after), at(1), terms().model_copy(update={"replaces": "order-2"}))
+    assert refused.value.reason is Reason.ORDER_ENDED
+
+
+@pytest.mark.parametrize("state", [State.ARMED, State.LIVE])
+@pytest.mark.parametrize("request_", list(Request))
+def test_what_was_replaced_is_erased_whatever_becomes_of_its_successor(state: State, request_: Request) -> None:
+    after = lifecycle.load(record(state), at(1), replacement())
+    for _ in range(2):
+        decision = step(lifecycle.restarted(after), at(1), MET, request_)
+        assert Action.ERASE_REPLACED in decision.actions
+        after = decision.record
+    with pytest.raises(PolicyError) as refused:
+        lifecycle.load(after, at(1), replacement("order-3", "order-2"))
+    assert refused.value.reason is Reason.ERASURE_PENDING
+    assert Action.ERASE_REPLACED not in step(lifecycle.replaced_erased(after), at(1), MET).actions
+
+
+def test_a_replacement_that_would_use_up_its_own_key_is_refused() -> None:
+    with pytest.raises(PolicyError) as refused:
+        lifecycle.load(record(State.ARMED), at(1), terms("order-2").model_copy(update={"replaces": "order-1"}))
+    assert refused.value.reason is Reason.KEY_USED
+
+
+@pytest.mark.parametrize(
+    ("time", "conditions", "reason"),
+    [
+        (at(1), replace(MET, fault=Reason.UNLOCK_REQUIRED), Reason.UNLOCK_REQUIRED),
+        (at(1, Reason.CLOCK_AHEAD), MET, Reason.CLOCK_AHEAD),
+        (at(-1), MET, Reason.OUTSIDE_WINDOW),
+        (at(1), Conditions(1, 2), Reason.NOT_AUTHORISED),
+    ],
+)
+def test_a_replacement_that_would_blind_a_van_that_sees_is_refused(
+    time: Time, conditions: Conditions, reason: Reason
+) -> None:
+    with pytest.raises(PolicyError) as refused:
+        lifecycle.require_sight(lifecycle.load(record(State.LIVE), time, replacement()), time, conditions)
+    assert refused.value.reason is reason
+    lifecycle.require_sight(lifecycle.load(record(State.ARMED), time, replacement()), time, conditions)
+
+
 def test_ended_orders_are_remembered_a_hundred_of_them_and_all_whose_window_is_open() -> None:
     many = tuple(EndedOrder(order=f"order-{n}", not_after=START + (n % 2) * 9 * HOUR) for n in range(104))
     ended = step(record(State.ENDED, ended=many), at(1), MET).record.ended
@@ -145,6 +203,7 @@ def test_the_documented_table_is_the_one_that_is_carried_out() -> None:
         for state, rules in RULES.items()
         for one in rules
     ]
+    lines.append(f"| any | {UNERASED} | as above | as above, and {Action.ERASE_REPLACED.value} |")
     assert "\n".join(lines) in DOCUMENT.read_text("utf-8")
 
 
@@ -211,15 +270,32 @@ class AnyHistory(RuleBasedStateMachine):
     def meet_conditions(self) -> None:
         self.conditions = MET
 
-    @rule(name=st.sampled_from(["order-1", "order-2"]), hours=st.floats(0.1, 24), starts_h=st.floats(-5, 5))
-    def load(self, name: str, hours: float, starts_h: float) -> None:
+    @rule(
+        name=st.sampled_from(ORDERS),
+        replaces=st.sampled_from(ORDERS),
+        hours=st.floats(0.1, 24),
+        starts_h=st.floats(-5, 5),
+        lost=st.booleans(),
+    )
+    def load(self, name: str, replaces: str, hours: float, starts_h: float, lost: bool) -> None:  # noqa: FBT001
         start = START + timedelta(seconds=self.passed_s, hours=starts_h)
-        new = terms(name, start, hours)
+        changes = {"replaces": replaces, "not_before": start, "not_after": start + timedelta(hours=hours)}
+        new = replacement(name).model_copy(update=changes)
         try:
             time = believe(self.running.anchor, self.reading(), latest=new.not_after)
-            self.running = lifecycle.load(self.running, time, new)
+            after = lifecycle.load(self.running, time, new)
+            lifecycle.require_sight(after, time, self.conditions)
         except PolicyError:
             return
+        if lost:  # power goes before the write is safe
+            self.power_cut(1.0)
+            return
+        if lifecycle.loaded(self.running) is not None:
+            assert self.running.terms is not None
+            assert replaces == self.running.terms.order
+            assert self.running.replaced is None, "no erasure is lost"
+            self.finished.add(replaces)
+        self.running = after
         assert name not in self.finished, "an end is final"
         self.disk = self.running
         self.loaded_in_boot = self.boot
@@ -256,6 +332,19 @@ class AnyHistory(RuleBasedStateMachine):
     @precondition(lambda self: self.running.state is State.ENDED)
     def complete_the_erasure(self) -> None:
         self.running = self.disk = lifecycle.erased(self.running)
+
+    @rule()
+    @precondition(lambda self: self.running.replaced is not None)
+    def complete_the_erasure_of_what_was_replaced(self) -> None:
+        self.running = self.disk = lifecycle.replaced_erased(self.running)
+
+    @invariant()
+    def nothing_that_was_replaced_sees(self) -> None:
+        for one in (self.running, self.disk):
+            assert one.replaced is None or one.replaced.order in self.finished
+            if lifecycle.loaded(one) is not None:
+                assert one.terms is not None
+                assert one.terms.order not in self.finished
 
     @invariant()
     def a_restart_is_never_more_permissive(self) -> None:

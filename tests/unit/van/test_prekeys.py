@@ -76,8 +76,8 @@ def test_a_file_that_is_no_wrapping_key_is_refused_and_kept(tmp_path: Path) -> N
 def test_prekeys_expire_but_for_the_one_in_use(stock: PrekeyStock) -> None:
     used, _ = stock.make(2, NOW)
     stock.make(1, NOW + timedelta(days=1))
-    assert stock.expire(NOW + LIFETIME - timedelta(seconds=1), keep=None) == 0
-    assert stock.expire(NOW + LIFETIME, keep=used.recipient) == 1
+    assert stock.expire(NOW + LIFETIME - timedelta(seconds=1), keep=()) == 0
+    assert stock.expire(NOW + LIFETIME, keep=[used.recipient]) == 1
     assert len(stock) == 2
 
 
@@ -86,7 +86,7 @@ def test_a_prekey_that_was_half_destroyed_when_the_power_failed_goes(stock: Prek
     for prekey in (half, used):
         path = tmp_path / "prekeys" / f"{prekey.recipient}.prekey"
         path.write_bytes(bytes(path.stat().st_size))
-    assert stock.expire(NOW, keep=used.recipient) == 1
+    assert stock.expire(NOW, keep=[used.recipient]) == 1
     left = {path.name.removesuffix(".prekey") for path in (tmp_path / "prekeys").iterdir()}
     assert left == {used.recipient, fresh.recipient}
 

@@ -23,7 +23,7 @@ from lfr_edge.van import erasure as erasing
 from lfr_edge.van import keeper as keeping
 from lfr_edge.van import service as serving
 from lfr_edge.van.authority import Authority, Ending
-from lfr_edge.van.control import Order, ask
+from lfr_edge.van.control import Order, Reply, ask
 from lfr_edge.van.lifecycle import Record, Request, State
 from lfr_edge.van.service import Next, Service
 from lfr_edge.van.trusted_time import Reading
@@ -318,6 +318,36 @@ def test_engines_that_do_not_load_leave_the_van_armed_and_are_tried_again(runnin
     running.wait(lambda: ("armed", Reason.ENGINE_FAILED) in FakePost.said)
     fake().cannot_start = None
     running.wait(lambda: fake().opened == 1)
+
+
+def load_another(running: Running, **changes: object) -> Reply:
+    return ask(running.control, Order(do="load"), running.van.seal_another(id="another", replaces=ORDER.id, **changes))
+
+
+def test_an_order_that_replaces_an_armed_one_waits_for_its_own_window(running: Running) -> None:
+    start = running.van.clocks.reading.wall + timedelta(minutes=1)
+    running.van.seal(not_before=start)
+    running.load()
+    assert load_another(running, not_before=start + timedelta(minutes=1)).order == "another"
+    running.wait(lambda: running.record().replaced is None)
+    (erased,) = running.events("deployment-erased")
+    assert erased.model_dump()["order"] == ORDER.id
+    running.van.clocks.advance(60)
+    time.sleep(0.5)
+    assert running.record().state is State.ARMED
+
+
+def test_an_order_that_is_replaced_while_its_engines_load_opens_no_camera(running: Running) -> None:
+    fake().building_s = 3.0
+    running.load()
+    running.wait(lambda: running.record().state is State.LIVE)
+    assert load_another(running).order == "another"
+    assert running.end() is Next.AGAIN
+    assert fake().opened == 0
+    assert running.events("period-began") == []
+    terms = running.record().terms
+    assert terms is not None
+    assert (running.record().state, terms.order, running.record().replaced) == (State.ARMED, "another", None)
 
 
 def test_an_order_that_is_not_the_verified_one_opens_no_camera(running: Running) -> None:
