@@ -56,6 +56,7 @@ class CameraConfig(_Table):
     pace: Literal["live", "full-speed"] = "live"  # files only: real time, or every picture as fast as possible
     rotation: Literal[0, 90, 180, 270] = 0  # degrees clockwise that bring the picture upright
     minimum_inter_eye_px: float = Field(default=20.0, ge=8.0)
+    full_look_every: int = Field(default=1, ge=1, le=5)  # pictures; those between are glanced at
     zone: tuple[Corner, ...] = ()  # corners of the zone of recognition; without any, the whole picture
 
     @field_validator("zone")

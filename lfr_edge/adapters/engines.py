@@ -13,7 +13,7 @@ from lfr_edge.pipeline.extract import Extractor
 
 
 def open_extractor(engine_set: EngineSet, store: EngineStore, arena: Arena, *, threads: int) -> Extractor:
-    """Detector and embedders of the set, on `threads` cores.
+    """Detector (for glances too) and embedders of the set, on `threads` cores.
 
     ConfigError if a model or OpenVINO is missing, and for a variant that this machine does not compute well enough.
     """
@@ -24,6 +24,7 @@ def open_extractor(engine_set: EngineSet, store: EngineStore, arena: Arena, *, t
         open_detector(engine_set, store, lanes=threads),
         [open_embedder(embedder, store) for embedder in engine_set.embedders],
         arena,
+        glancer=open_detector(engine_set, store, lanes=threads, halved=True),
     )
 
 

@@ -41,6 +41,7 @@ class _Limits:
     size_px: tuple[int, int] | None
     stride: int
     at_once: int
+    halved: bool = False  # the model sees pictures at half their size
 
     def check(self, shape: BatchShape) -> None:
         """ValueError for a batch that the model does not take."""
@@ -56,10 +57,15 @@ class _Limits:
         return min(count, self.at_once), height, width
 
 
-def open_detector(engine_set: EngineSet, store: EngineStore, *, lanes: int = DEFAULT_LANES) -> InferenceEngine:
-    """The set's detector, any number of pictures of any size that is a multiple of its stride."""
+def open_detector(
+    engine_set: EngineSet, store: EngineStore, *, lanes: int = DEFAULT_LANES, halved: bool = False
+) -> InferenceEngine:
+    """The set's detector, any number of pictures of any size that is a multiple of its stride.
+
+    `halved`, it takes the same pictures, sees each at half its size, and its outputs are of that.
+    """
     detector: DetectorSpec = engine_set.detector
-    return OpenVinoEngine(detector, _Limits(None, detector.stride, 1), store, lanes=lanes)
+    return OpenVinoEngine(detector, _Limits(None, detector.stride, 1, halved=halved), store, lanes=lanes)
 
 
 def open_embedder(embedder: EmbedderSpec, store: EngineStore) -> InferenceEngine:
@@ -106,7 +112,7 @@ class OpenVinoEngine:
         self.output_shapes(batch_shape)
         graphs = self._graphs_for(batch_shape)
         while len(graphs) < self.lanes:
-            graphs.append(_Graph(self._weights, self._spec, self._limits.compiled_for(batch_shape)))
+            graphs.append(self._graph(self._limits.compiled_for(batch_shape)))
 
     def start(self, batch: NDArray[np.uint8], out: Mapping[str, NDArray[np.float32]]) -> Pending:
         """Begin to run the model on `batch`; the port's contract."""
@@ -120,7 +126,7 @@ class OpenVinoEngine:
             raise RuntimeError(f"{under_way} batches are under way already")
         graphs = self._graphs_for(shape)
         if len(graphs) < self.lanes and all(graph.under_way for graph in graphs):
-            graphs.appendleft(_Graph(self._weights, self._spec, self._limits.compiled_for(shape)))
+            graphs.appendleft(self._graph(self._limits.compiled_for(shape)))
         graph = min(graphs, key=lambda graph: graph.under_way)  # of equals the first
         graphs.remove(graph)
         graphs.append(graph)  # in turns, so that what each one keeps is soon overwritten
@@ -158,9 +164,12 @@ class OpenVinoEngine:
         graphs = self._graphs.pop(key, None)
         if graphs is None:
             self._make_room()
-            graphs = deque([_Graph(self._weights, self._spec, key)])
+            graphs = deque([self._graph(key)])
         self._graphs[key] = graphs
         return graphs
+
+    def _graph(self, compiled_for: _CompiledFor) -> "_Graph":
+        return _Graph(self._weights, self._spec, compiled_for, halved=self._limits.halved)
 
     def _make_room(self) -> None:
         if len(self._graphs) < _MOST_SIZES:
@@ -173,14 +182,14 @@ class OpenVinoEngine:
 class _Graph:
     """One compiled graph, computing one request after the other: each overwrites all that the last one left."""
 
-    def __init__(self, weights: bytes, spec: ModelSpec, compiled_for: _CompiledFor) -> None:
+    def __init__(self, weights: bytes, spec: ModelSpec, compiled_for: _CompiledFor, *, halved: bool) -> None:
         self._file = spec.onnx.file
         self._count, height, width = compiled_for
         self._under_way: deque[_Pending] = deque()  # the oldest first
         self._idle: list[ov.InferRequest] = []
         self._remembers = False
         try:
-            graph = compiled(weights, spec, compiled_for)
+            graph = compiled(weights, spec, compiled_for, halved=halved)
             self._idle = [graph.create_infer_request() for _ in range(REQUESTS_PER_LANE)]
         except (RuntimeError, OSError) as error:
             raise failed(self._file, error) from error

@@ -5,12 +5,16 @@ Running it is not here (`openvino_engine`).
 
 import functools
 
+import numpy as np
+
+from lfr_edge.biometrics.image import padded_px
 from lfr_edge.errors import ConfigError, DeviceError, Reason
 from lfr_edge.inference.manifest import ModelSpec
 
 try:
     import openvino as ov
     from openvino import opset13 as ops
+    from openvino.passes import ConstantFolding, Manager
 except ModuleNotFoundError as missing:
     raise ConfigError(
         Reason.DEPENDENCY_MISSING, "OpenVINO is not installed", fix="install lfr-edge with the extra 'cpu'"
@@ -32,13 +36,15 @@ def output_names(weights: bytes) -> tuple[str, ...]:
     return tuple(output.get_any_name() for output in _core().read_model(weights).outputs)
 
 
-def compiled(weights: bytes, spec: ModelSpec, shape: tuple[int, int, int]) -> ov.CompiledModel:
+def compiled(weights: bytes, spec: ModelSpec, shape: tuple[int, int, int], *, halved: bool = False) -> ov.CompiledModel:
     """The model for the CPU, on one thread; RuntimeError if OpenVINO fails.
 
-    It takes uint8 (N, H, 3 * W), rows of BGR pixels; `shape` is (N, H, W), N may be -1 for any.
+    It takes uint8 (N, H, 3 * W), rows of BGR pixels; `shape` is (N, H, W), N may be -1 for any. `halved`, it sees each
+    picture at half its size, and its outputs are of that.
     """
     options = {**_ON_ONE_THREAD, "INFERENCE_PRECISION_HINT": _PRECISION[spec.precision]}
-    return _core().compile_model(_with_preprocessing(weights, spec, shape), "CPU", options)
+    model = _with_preprocessing(weights, spec, shape)
+    return _core().compile_model(_halved(model, shape[1:]) if halved else model, "CPU", options)
 
 
 @functools.cache
@@ -74,6 +80,32 @@ def _with_preprocessing(weights: bytes, spec: ModelSpec, shape: tuple[int, int, 
     for consumer in planes.get_target_inputs():
         consumer.replace_source_output(turned.output(0))
     return ov.Model(model.get_results(), [rows], spec.onnx.file)
+
+
+def _halved(model: ov.Model, size_px: tuple[int, int]) -> ov.Model:
+    """The same model of the picture's half: the means of two by two pixels, and zeros up to multiples of 32.
+
+    No picture is made smaller: the first convolution, which has a step of 2, reads the full picture with its weights
+    spread over twice as many pixels each way and a step of 4. That is the same sum.
+    """
+    folding = Manager()
+    folding.register_pass(ConstantFolding())  # what computes shapes and weights becomes weights
+    folding.run_passes(model)
+    first = next(node for node in model.get_ordered_ops() if node.get_type_name() == "Convolution")
+    said = first.get_attributes()
+    kernel = first.input(1).get_source_output().get_node().data.astype(np.float32)
+    if said["strides"] != [2, 2] or said["dilations"] != [1, 1]:
+        raise RuntimeError(f"the first convolution of {model.get_name()} has steps of {said['strides']}, not 2")
+    spread = np.repeat(np.repeat(kernel, 2, axis=2), 2, axis=3) / 4
+    begins = [2 * pad for pad in said["pads_begin"]]
+    ends = [
+        2 * (padded_px(side // 2) + begin + end) - side - 2 * begin
+        for side, begin, end in zip(size_px, said["pads_begin"], said["pads_end"], strict=True)
+    ]
+    pixels = first.input(0).get_source_output()
+    weights = ops.constant(spread)
+    first.output(0).replace(ops.convolution(pixels, weights, [4, 4], begins, ends, [1, 1]).output(0))
+    return ov.Model(model.get_results(), model.get_parameters(), model.get_friendly_name())
 
 
 def failed(file: str, error: RuntimeError | OSError) -> DeviceError:

@@ -13,6 +13,11 @@ from lfr_edge.biometrics.retention import Row
 STRIDE_PX = 32  # every detector here wants height and width in multiples of this; padding is zeros, right and bottom
 
 
+def padded_px(side_px: int) -> int:
+    """A picture's side with its padding."""
+    return -(-side_px // STRIDE_PX) * STRIDE_PX
+
+
 class PixelFormat(Enum):
     """How the lease's bytes are laid out."""
 
@@ -34,8 +39,7 @@ class Image:
     @classmethod
     def blank(cls, arena: Arena, row: Row, width_px: int, height_px: int) -> "Image":
         """A black picture to be written into."""
-        padded = (-(-height_px // STRIDE_PX) * STRIDE_PX, -(-width_px // STRIDE_PX) * STRIDE_PX, 3)
-        return cls(arena.lease(row, padded, np.uint8), width_px, height_px)
+        return cls(arena.lease(row, (padded_px(height_px), padded_px(width_px), 3), np.uint8), width_px, height_px)
 
     @property
     def padded(self) -> NDArray[Any]:

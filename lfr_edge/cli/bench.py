@@ -44,6 +44,13 @@ def add_action(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     bench.add_argument("--engine-set", default="yunet-mobilefacenet", metavar="NAME", help="(%(default)s)")
     bench.add_argument("--entries", type=int, default=10_000, help="filled up with nobody (%(default)s)")
     bench.add_argument("--cameras", type=int, default=1, help="each of which shows the clip (%(default)s)")
+    bench.add_argument(
+        "--full-look-every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="pictures; those between are glanced at (%(default)s)",
+    )
     bench.add_argument("--cores", type=int, default=2, help="of this machine's (%(default)s)")
     bench.add_argument("--repeat", type=int, default=1, help="how often the clip is shown in a row (%(default)s)")
     bench.add_argument("--profile", action="store_true", help="say what each stage takes; a little slower")
@@ -54,9 +61,9 @@ def add_action(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 
 def _bench(args: argparse.Namespace) -> None:
-    for option in ("entries", "cameras", "repeat"):
-        if getattr(args, option) < 1:
-            raise ConfigError(Reason.VALUE_INVALID, f"--{option} is {getattr(args, option)}", fix="give 1 or more")
+    for option in ("entries", "cameras", "repeat", "full-look-every"):
+        if (given := getattr(args, option.replace("-", "_"))) < 1:
+            raise ConfigError(Reason.VALUE_INVALID, f"--{option} is {given}", fix="give 1 or more")
     for option in _NEEDS[args.what]:
         if not getattr(args, option):
             raise ConfigError(Reason.VALUE_INVALID, f"--what {args.what} needs --{option}", fix=f"add --{option} DIR")
@@ -94,7 +101,7 @@ def _clip(args: argparse.Namespace, engine_set: EngineSet, store: EngineStore) -
         if args.repeat > 1:
             clip = repeated(clip, args.repeat, Path(folder) / "repeated.mp4")
         film = replace(truth, film=replace(truth.film, path=clip))
-        setting = Setting(engine_set, store, film, photos, args.entries, args.cameras, args.cores)
+        setting = Setting(engine_set, store, film, photos, args.entries, args.cameras, args.cores, args.full_look_every)
         with (
             ClipStage(setting) as stage,
             MemoryWatch() as memory,

@@ -51,6 +51,7 @@ class Setting:
     entries: int
     cameras: int
     threads: int
+    full_look_every: int
 
 
 class ClipStage:
@@ -144,7 +145,8 @@ class ClipStage:
         sealer = JpegEvidenceSealer(_VAN, order, setting.engine_set, store, SigningKey.generate(), self._clock)
         self._sealer = NotedSealer(sealer, self._sources, setting.truth)
         rule = Rule(order.threshold, order.margin, order.confirmation, order.cooldown_s)
-        recogniser = Recogniser(extractor, watchlist, Decider(rule), self._sealer, dict.fromkeys(cameras, View()))
+        views = dict.fromkeys(cameras, View(full_look_every=setting.full_look_every))
+        recogniser = Recogniser(extractor, watchlist, Decider(rule), self._sealer, views)
         self._recognition = Recognition(
             recogniser, self._mailbox, self._clock, partial(_deliver, outbox, order.recipients)
         )

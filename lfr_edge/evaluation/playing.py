@@ -24,7 +24,6 @@ from lfr_edge.pipeline.decide import Decider, Rule
 from lfr_edge.pipeline.evidence import Match
 from lfr_edge.pipeline.extract import Extractor
 from lfr_edge.pipeline.frame_source import Frame
-from lfr_edge.pipeline.recognise import View
 from lfr_edge.vision.geometry import Box
 from lfr_edge.watchlist.references import Watchlist
 
@@ -72,7 +71,7 @@ class Effort:
 def play(film: Film, extractor: Extractor, watchlist: Watchlist, variant: Variant, recorder: Recorder) -> Effort:
     """Show the whole clip to a recogniser with the engine set's own threshold."""
     rule = variant.rule(Rule(extractor.engine_set.threshold, _MARGIN, _CONFIRMATION, _COOLDOWN_S))
-    recogniser = variant.recogniser(extractor, watchlist, Decider(rule), recorder, {_CAMERA: View()})
+    recogniser = variant.recogniser(extractor, watchlist, Decider(rule), recorder, {_CAMERA: variant.view})
     steps_ms = []
     with pictures(film, extractor.arena) as frames:
         for frame in frames:

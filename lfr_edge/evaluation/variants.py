@@ -21,6 +21,9 @@ from lfr_edge.watchlist.references import Watchlist
 Recognising = Callable[[Extractor, Watchlist, Decider, EvidenceSealer, Mapping[str, View]], Recogniser]
 
 
+_EVERYWHERE = View()
+
+
 def _same_set(engine_set: EngineSet) -> EngineSet:
     return engine_set
 
@@ -31,13 +34,14 @@ def _same_rule(rule: Rule) -> Rule:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One row: how engine set and rule are changed, and what recognises in footage."""
+    """One row: how engine set and rule are changed, and what recognises in footage, of which view."""
 
     name: str  # empty: as shipped
     engine_set: Callable[[EngineSet], EngineSet] = _same_set
     rule: Callable[[Rule], Rule] = _same_rule
     recogniser: Recognising = Recogniser
     lowered: bool = True  # whether an entry's scores are lowered for resembling others on the list
+    view: View = _EVERYWHERE
 
 
 def _without_mirror(engine_set: EngineSet) -> EngineSet:
@@ -125,4 +129,5 @@ OF_FOOTAGE = (
     Variant("confirmation 1", rule=partial(replace, confirmation=1)),
     Variant("confirmation 4", rule=partial(replace, confirmation=4)),
     Variant("margin 0.05", rule=partial(replace, margin=0.05)),
+    *(Variant(f"a full look every {every} pictures", view=View(full_look_every=every)) for every in (2, 3, 4)),
 )

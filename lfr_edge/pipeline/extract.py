@@ -7,7 +7,7 @@ Everything it writes lies in leases; what it returns are coordinates and numbers
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfr_edge.biometrics.arena import Arena, Lease
-from lfr_edge.biometrics.image import STRIDE_PX, Image
+from lfr_edge.biometrics.image import Image, padded_px
 from lfr_edge.biometrics.retention import WORKSPACE
 from lfr_edge.inference.manifest import DetectorSpec, EmbedderSpec, EngineSet
 from lfr_edge.inference.port import InferenceEngine, Pending
@@ -34,14 +34,42 @@ class _Response(NamedTuple):
     length: float  # of their mean, before it is brought to 1
 
 
+@dataclass(slots=True)
+class _Seeker:
+    """The detector's engine for pictures at full size, or at half, and what it may still hold of them."""
+
+    engine: InferenceEngine
+    reduction: int  # how many pixels of the picture are one of what it sees, each way
+    sizes_px: set[tuple[int, int]] = field(default_factory=set)
+    seeks: bool = False  # since `forget_remains` last asked
+
+    def forget(self) -> None:
+        """Overwrite all of it."""
+        self.engine.forget()
+        self.sizes_px.clear()
+        self.seeks = False
+
+    def forget_remains(self) -> None:
+        """The same if its next picture would not overwrite it, because it has another size, or does not come."""
+        if len(self.sizes_px) > 1 or (self.sizes_px and not self.seeks):
+            self.forget()
+        self.seeks = False
+
+
 class FaceSearch:
     """A picture in which faces are being sought. A context: at its end the engine has let go of the picture."""
 
     def __init__(
-        self, spec: DetectorSpec, image: Image, pending: Pending, outputs: Lease, shapes: Mapping[str, tuple[int, ...]]
+        self,
+        spec: DetectorSpec,
+        seen: tuple[Image, int],
+        pending: Pending,
+        outputs: Lease,
+        shapes: Mapping[str, tuple[int, ...]],
     ) -> None:
+        """`seen` is the picture, and how many of its pixels are one of what the detector sees, each way."""
         self._spec = spec
-        self._image = image
+        self._image, self._reduction = seen
         self._pending = pending
         self._outputs = outputs
         self._shapes = shapes
@@ -53,9 +81,11 @@ class FaceSearch:
     def faces(self) -> list[Detection]:
         """What was found, most confident first."""
         self._pending.wait()
-        spec, image = self._spec, self._image
-        limits = DecodeLimits(spec.confidence_threshold, spec.nms_iou, image.width_px, image.height_px)
-        return decode(spec.decode, _planes(self._outputs, self._shapes, 0), limits=limits)
+        spec, image, reduction = self._spec, self._image, self._reduction
+        size_px = -(-image.width_px // reduction), -(-image.height_px // reduction)
+        limits = DecodeLimits(spec.confidence_threshold, spec.nms_iou, *size_px)
+        found = decode(spec.decode, _planes(self._outputs, self._shapes, 0), limits=limits)
+        return found if reduction == 1 else [face.enlarged(reduction) for face in found]
 
     def __enter__(self) -> "FaceSearch":
         return self
@@ -73,12 +103,18 @@ class Extractor:
     """Detects, aligns and embeds. Owned by one thread; owns its engines."""
 
     def __init__(
-        self, engine_set: EngineSet, detector: InferenceEngine, embedders: Sequence[InferenceEngine], arena: Arena
+        self,
+        engine_set: EngineSet,
+        detector: InferenceEngine,
+        embedders: Sequence[InferenceEngine],
+        arena: Arena,
+        glancer: InferenceEngine | None = None,
     ) -> None:
+        """`glancer` is the detector again, for glances; it sees pictures at half their size."""
         self.engine_set = engine_set
         self.arena = arena
-        self._detector = detector
-        self._detected_shapes: set[tuple[int, int]] = set()  # since the detector last forgot
+        self._detector = _Seeker(detector, 1)
+        self._glancer = None if glancer is None else _Seeker(glancer, 2)
         self._embedded = False  # since the embedders last forgot
         self._embedders = tuple(zip(engine_set.embedders, embedders, strict=True))
 
@@ -94,32 +130,36 @@ class Extractor:
             for faces in range(1, most_faces + 1):
                 engine.output_shapes((faces * (2 if spec.mirrored else 1), height, width, 3))
 
-    def prepare_pictures(self, width_px: int, height_px: int) -> None:
+    def prepare_pictures(self, width_px: int, height_px: int, *, glance: bool = False) -> None:
         """Meet pictures of that size now, in every lane, for the same reason."""
-        shape = (-(-height_px // STRIDE_PX) * STRIDE_PX, -(-width_px // STRIDE_PX) * STRIDE_PX)
-        self._detector.prepare((1, *shape, 3))
+        self._seeker(glance=glance).engine.prepare((1, padded_px(height_px), padded_px(width_px), 3))
 
     @property
     def lanes(self) -> int:
         """In how many pictures faces may be sought at once."""
-        return self._detector.lanes
+        return self._detector.engine.lanes
 
-    def detect(self, image: Image) -> list[Detection]:
+    def detect(self, image: Image, *, glance: bool = False) -> list[Detection]:
         """The faces in the picture, most confident first."""
-        with self.start(image) as search:
+        with self.start(image, glance=glance) as search:
             return search.faces()
 
-    def start(self, image: Image) -> "FaceSearch":
-        """Begin to detect; the picture must stay until the search has ended."""
+    def start(self, image: Image, *, glance: bool = False) -> "FaceSearch":
+        """Begin to detect; the picture must stay until the search has ended.
+
+        A glance sees the picture at half its size: for a third of the time, less of small faces.
+        """
+        seeker = self._seeker(glance=glance)
         height, width, channels = image.padded.shape
-        self._detected_shapes.add((height, width))
-        shapes = self._detector.output_shapes((1, height, width, channels))
+        seeker.sizes_px.add((height, width))
+        seeker.seeks = True
+        shapes = seeker.engine.output_shapes((1, height, width, channels))
         outputs = self.arena.lease(WORKSPACE, (sum(map(math.prod, shapes.values())),), np.float32)
         with ExitStack() as unless_started:
             unless_started.enter_context(outputs)
-            pending = self._detector.start(image.padded[np.newaxis], _planes(outputs, shapes))
+            pending = seeker.engine.start(image.padded[np.newaxis], _planes(outputs, shapes))
             unless_started.pop_all()
-        return FaceSearch(self.engine_set.detector, image, pending, outputs, shapes)
+        return FaceSearch(self.engine_set.detector, (image, seeker.reduction), pending, outputs, shapes)
 
     def embed(self, image: Image, detections: Sequence[Detection], *, out: NDArray[np.float32]) -> list[Quality]:
         """Features of each detection into `out` (B, D) float32, rows of length 1. Returns the quality of each face."""
@@ -145,20 +185,30 @@ class Extractor:
 
     def forget(self) -> None:
         """Overwrite what the engines keep of the last pictures (row OPENVINO of the retention table)."""
-        self._detector.forget()
-        self._detected_shapes.clear()
+        for seeker in self._seekers():
+            seeker.forget()
         self._forget_faces()
 
     def forget_remains(self) -> None:
         """The same for what the next inference would not overwrite: it overwrites only as much as it is large itself.
 
-        So the remains are the faces of larger batches, and pictures if the cameras' sizes differ. Measured with
-        OpenVINO: after a batch of 8 and a hundred of 2, three quarters of the first one's activations are still there.
+        So the remains are the faces of larger batches, and pictures if the cameras' sizes differ, or one that changed
+        its size or went has left its last picture behind. Measured with OpenVINO: after a batch of 8 and a hundred of
+        2, three quarters of the first one's activations are still there.
         """
-        if len(self._detected_shapes) > 1:  # a camera that changed its size, or went, has left its last picture behind
-            self._detector.forget()
-            self._detected_shapes.clear()
+        for seeker in self._seekers():
+            seeker.forget_remains()
         self._forget_faces()
+
+    def _seekers(self) -> Sequence[_Seeker]:
+        return [self._detector] if self._glancer is None else [self._detector, self._glancer]
+
+    def _seeker(self, *, glance: bool) -> _Seeker:
+        if not glance:
+            return self._detector
+        if self._glancer is None:
+            raise RuntimeError("this extractor was opened without a detector for glances")
+        return self._glancer
 
     def _forget_faces(self) -> None:
         if self._embedded:
@@ -169,7 +219,8 @@ class Extractor:
     def close(self) -> None:
         """Forget, then free the engines."""
         self.forget()
-        self._detector.close()
+        for seeker in self._seekers():
+            seeker.engine.close()
         for _, engine in self._embedders:
             engine.close()
 

@@ -23,6 +23,7 @@ from lfr_edge.pipeline.decide import Decider
 from lfr_edge.pipeline.evidence import EvidenceSealer, Match
 from lfr_edge.pipeline.extract import Extractor, FaceSearch
 from lfr_edge.pipeline.frame_source import Frame
+from lfr_edge.pipeline.looks import Look, Looks
 from lfr_edge.pipeline.tracks import Track
 from lfr_edge.vision import quality
 from lfr_edge.vision.detection import Detection
@@ -49,6 +50,7 @@ class View:
 
     minimum_inter_eye_px: float = 20.0
     zone: tuple[tuple[float, float], ...] = ()  # corners in shares of width and height; without any, everywhere
+    full_look_every: int = 1  # pictures; those between are glanced at (`looks`)
 
     def shows(self, detection: Detection, image: Image) -> bool:
         """Whether the face, by the point between its eyes, is inside the zone."""
@@ -82,8 +84,9 @@ class _Chosen(NamedTuple):
 class Step:
     """A frame whose faces are being sought. A context: at its end, finished or not, the frame is wiped."""
 
-    def __init__(self, frame: Frame, search: FaceSearch, held: ExitStack) -> None:
+    def __init__(self, frame: Frame, look: Look, search: FaceSearch, held: ExitStack) -> None:
         self.frame = frame
+        self.look = look
         self.search = search
         self._held = held
 
@@ -115,6 +118,7 @@ class Recogniser:
         self._decider = decider
         self._sealer = sealer
         self._views = views
+        self._looks = {camera: Looks(view.minimum_inter_eye_px, view.full_look_every) for camera, view in views.items()}
         self._trackers = {camera: Tracker(TrackerLimits()) for camera in views}
         self._tracks: dict[tuple[str, int], Track] = {}
         self._forgotten = True
@@ -137,22 +141,24 @@ class Recogniser:
 
     def prepare(self, width_px: int, height_px: int) -> None:
         """Make the engines ready for pictures of that size: the first one would have to wait for that."""
-        self._extractor.prepare_pictures(width_px, height_px)
+        for glance in sorted({kind for looks in self._looks.values() for kind in looks.kinds}):
+            self._extractor.prepare_pictures(width_px, height_px, glance=glance)
 
     def start(self, frame: Frame) -> "Step":
         """Begin a step: its faces are sought from now on. The frame is wiped when the step is finished or abandoned."""
         self._forgotten = False
         with ExitStack() as unless_started:
             unless_started.enter_context(frame.image.lease)
-            search = unless_started.enter_context(self._extractor.start(frame.image))
-            return Step(frame, search, unless_started.pop_all())
+            look = self._looks[frame.camera].next(frame.captured_ns)
+            search = unless_started.enter_context(self._extractor.start(frame.image, glance=look.glance))
+            return Step(frame, look, search, unless_started.pop_all())
 
     def finish(self, step: "Step") -> list[SealedAlert]:
         """Do the rest of a step and wipe its frame. Steps are finished in the order in which they were started."""
         with step:
             self._expire(step.frame.captured_ns)  # of the other cameras too: they may be silent
             self._forget_remains(step.frame.captured_ns)
-            return self._step(step.frame, step.search.faces())
+            return self._step(step.frame, step.search.faces(), decides=step.look.decides)
 
     def idle(self, now_ns: int) -> None:
         """No picture came for a while: end who is out of view, and make the engines forget, once."""
@@ -168,14 +174,15 @@ class Recogniser:
         self._tracks.clear()
         self._extractor.close()
 
-    def _step(self, frame: Frame, detections: Sequence[Detection]) -> list[SealedAlert]:
+    def _step(self, frame: Frame, detections: Sequence[Detection], *, decides: bool) -> list[SealedAlert]:
         self.counts.frames += 1
         self.counts.detections += len(detections)
         view = self._views[frame.camera]
         in_zone = [detection for detection in detections if view.shows(detection, frame.image)]
-        followed = self._trackers[frame.camera].update(in_zone, frame.captured_ns)
+        followed = self._trackers[frame.camera].update(in_zone, frame.captured_ns, glance=not decides)
         self._end(frame.camera, followed.ended)
-        chosen = self._choose(frame, followed.matched)
+        self._looks[frame.camera].urgent = self._is_urgent(frame.camera, in_zone, followed.matched)
+        chosen = self._choose(frame, followed.matched) if decides else []
         if not chosen:
             return []
         arena = self._extractor.arena
@@ -184,6 +191,18 @@ class Recogniser:
             arena.lease(WORKSPACE, (self._watchlist.template_count,), np.float32) as scores,
         ):
             return self._compare(frame, detections, chosen, (features.array, scores.array))
+
+    def _is_urgent(
+        self, camera: str, detections: Sequence[Detection], followed: Sequence[tuple[int, Detection]]
+    ) -> bool:
+        """Whether a face that is large enough is nobody's yet, or of somebody who was not compared often enough."""
+        track_of = {id(detection): track_id for track_id, detection in followed}
+        for detection in detections:
+            if detection.inter_eye_px >= self._views[camera].minimum_inter_eye_px:
+                track = self._tracks.get((camera, track_of.get(id(detection), 0)))
+                if track is None or (track.faces < self._decider.rule.confirmation and not track.settled):
+                    return True
+        return False
 
     def _choose(self, frame: Frame, followed: Sequence[tuple[int, Detection]]) -> list[_Chosen]:
         worth = []

@@ -212,7 +212,10 @@ class Daemon:
             self._watchlist,
             Decider(Rule(order.threshold, order.margin, order.confirmation, order.cooldown_s)),
             LoggedSealer(sealer, order, engine_set, self._authority.note),
-            {camera.id: View(camera.minimum_inter_eye_px, camera.zone) for camera in config.cameras},
+            {
+                camera.id: View(camera.minimum_inter_eye_px, camera.zone, camera.full_look_every)
+                for camera in config.cameras
+            },
         )
 
     def _first_status(self, session: int, config_sha256: str, engine_set: EngineSet) -> Status:

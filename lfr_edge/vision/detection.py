@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lfr_edge.biometrics.image import STRIDE_PX
+from lfr_edge.biometrics.image import padded_px
 from lfr_edge.vision.geometry import Box
 
 _YUNET_STRIDES_PX = (8, 16, 32)
@@ -49,6 +49,11 @@ class Detection:
         (left_x, left_y), (right_x, right_y) = self.landmarks_px[:2].tolist()
         return math.hypot(right_x - left_x, right_y - left_y)
 
+    def enlarged(self, times: int) -> "Detection":
+        """The same face in a picture so many times as wide and high."""
+        box = Box(*(edge * times for edge in self.box_px))
+        return Detection(box, self.landmarks_px * times, self.confidence)
+
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
@@ -78,7 +83,7 @@ def _from_yunet(outputs: Mapping[str, _Plane], limits: DecodeLimits) -> _Rows:
     chosen = []
     for stride in _YUNET_STRIDES_PX:
         cls, obj = outputs[f"cls_{stride}"].reshape(-1), outputs[f"obj_{stride}"].reshape(-1)
-        if cls.size != _padded(limits.width_px) // stride * (_padded(limits.height_px) // stride):
+        if cls.size != padded_px(limits.width_px) // stride * (padded_px(limits.height_px) // stride):
             raise RuntimeError(f"cls_{stride} has {cls.size} places: not of {limits.width_px}x{limits.height_px} px")
         np.multiply(cls, obj, out=cls)
         np.sqrt(cls, out=cls)
@@ -88,7 +93,7 @@ def _from_yunet(outputs: Mapping[str, _Plane], limits: DecodeLimits) -> _Rows:
     for stride, places in zip(_YUNET_STRIDES_PX, chosen, strict=True):
         start, end = end, end + places.size
         if places.size:
-            _fill_yunet(rows[start:end], places, outputs, stride, _padded(limits.width_px) // stride)
+            _fill_yunet(rows[start:end], places, outputs, stride, padded_px(limits.width_px) // stride)
     return rows
 
 
@@ -111,9 +116,9 @@ def _fill_yunet(
 
 def _from_centerface(outputs: Mapping[str, _Plane], limits: DecodeLimits) -> _Rows:
     """Heat map, log scale (h, w), offset (y, x), landmarks (y, x) relative to the box; all planes at stride 4."""
-    columns = _padded(limits.width_px) // _CENTERFACE_STRIDE_PX
+    columns = padded_px(limits.width_px) // _CENTERFACE_STRIDE_PX
     heat = outputs["537"].reshape(-1)
-    if heat.size != columns * (_padded(limits.height_px) // _CENTERFACE_STRIDE_PX):
+    if heat.size != columns * (padded_px(limits.height_px) // _CENTERFACE_STRIDE_PX):
         raise RuntimeError(f"537 has {heat.size} places: not of {limits.width_px}x{limits.height_px} px")
     places = _most_confident(heat, limits.confidence)
     rows = np.empty((places.size, _COLUMNS))
@@ -129,10 +134,6 @@ def _from_centerface(outputs: Mapping[str, _Plane], limits: DecodeLimits) -> _Ro
     rows[:, 4:14:2] = (landmarks[1::2] * width + rows[:, 0]).T
     rows[:, 5:14:2] = (landmarks[0::2] * height + rows[:, 1]).T
     return rows
-
-
-def _padded(side_px: int) -> int:
-    return -(-side_px // STRIDE_PX) * STRIDE_PX
 
 
 def _most_confident(confidence: _Plane, least: float) -> NDArray[np.intp]:

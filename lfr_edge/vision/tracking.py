@@ -69,19 +69,23 @@ class Tracker:
         self._tracks: list[_Track] = []
         self._last_id = 0
 
-    def update(self, detections: Sequence[Detection], now_ns: int) -> TrackerStep:
-        """Take the detections of the picture captured at `now_ns` (monotonic)."""
+    def update(self, detections: Sequence[Detection], now_ns: int, *, glance: bool = False) -> TrackerStep:
+        """Take the detections of the picture captured at `now_ns` (monotonic).
+
+        What was found at a glance moves tracks, and neither begins nor confirms one.
+        """
         ended = self.expire(now_ns)
         matched = []
         free = sorted(detections, key=lambda detection: (_centre(detection.box_px).real, detection.box_px))
         for track, detection, contested in self._pairs(free, now_ns):
             free.remove(detection)
             track.see(detection.box_px, now_ns)
-            track.is_confirmed |= track.is_steady(self._limits.confirm_after)
+            track.is_confirmed |= not glance and track.is_steady(self._limits.confirm_after)
             if track.is_confirmed and not contested:
                 track.is_reported = True
                 matched.append((track.track_id, detection))
-        self._tracks.extend(_Track(self._next_id(), detection.box_px, now_ns) for detection in free)
+        if not glance:
+            self._tracks.extend(_Track(self._next_id(), detection.box_px, now_ns) for detection in free)
         return TrackerStep(matched, ended)
 
     def expire(self, now_ns: int) -> list[int]:

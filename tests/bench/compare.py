@@ -15,7 +15,7 @@ from typing import Any
 
 from bench import tables
 from bench.live import live
-from bench.runs import PEERS, REPOSITORY, Bench, bench_of, clip_run, ours, peer
+from bench.runs import PEERS, REPOSITORY, Bench, bench_of, clip_run, less_precise, ours, peer
 
 from lfr_edge.errors import LfrEdgeError
 from lfr_edge.evaluation.bench.clip_run import ClipRun
@@ -24,6 +24,7 @@ from lfr_edge.evaluation.report import machine
 # Of so many blocks of ten pictures, a peer looks at one in the short form: all of them would take ten minutes a round.
 _EVERY = {"onnx_runtime": 6, "opencv_dnn": 6, "dlib_faces": 29}
 _CLIPS_OF_AN_HOUR = 158
+_GLANCING = ("--full-look-every", "3")
 _SEARCHES = (
     (10_000,),
     (17_000, "--engine-set", "yunet-duo"),  # 384 values
@@ -95,7 +96,8 @@ def _parts(bench: Bench, args: argparse.Namespace, say: _Say) -> Iterator[dict[s
     yield {"profile": ours(bench, "--profile")["profile"]}
     yield {"search": [_searched(bench, size, say, *options) for size, *options in _SEARCHES]}
     yield {"live": [_lived(bench, say, cameras=1, fps=25, turns=10 if args.long else 1)]}
-    yield {"live_of_four": [_lived(bench, say, cameras=4, fps=15, turns=4 if args.long else 1)]}
+    turns = 4 if args.long else 1
+    yield {"live_of_four": [_lived(bench, say, cameras=4, fps=15, turns=turns, every=every) for every in (1, 3)]}
     yield {"scaling": [_scaled(bench, options, say) for options in _scalings(long=args.long)]}
     if args.long:
         say("an hour of clip")
@@ -103,9 +105,9 @@ def _parts(bench: Bench, args: argparse.Namespace, say: _Say) -> Iterator[dict[s
         yield {"hour": {"clip": hour["clip"], "rss_growth_mib": hour["rss_growth_mib"]}}
 
 
-def _lived(bench: Bench, say: _Say, *, cameras: int, fps: float, turns: int) -> dict[str, Any]:
-    say(f"live: {cameras} camera(s) at {fps} pictures/s")
-    return live(bench, cameras=cameras, fps=fps, turns=turns)
+def _lived(bench: Bench, say: _Say, *, cameras: int, fps: float, turns: int, every: int = 1) -> dict[str, Any]:
+    say(f"live: {cameras} camera(s) at {fps} pictures/s, a full look every {every}")
+    return live(bench, cameras=cameras, fps=fps, turns=turns, full_look_every=every)
 
 
 def _rounds(bench: Bench, args: argparse.Namespace, say: _Say) -> Iterator[dict[str, Any]]:
@@ -119,6 +121,8 @@ def _rounds(bench: Bench, args: argparse.Namespace, say: _Say) -> Iterator[dict[
         mine = ours(bench)
         software["lfr-edge"] = mine["software"]
         runs["lfr-edge"].append(clip_run(mine))
+        for name, options in _quicker(bench).items():
+            runs[name].append(clip_run(ours(bench, *options)))
         for checkout in args.beside:
             runs[f"lfr-edge in {checkout.resolve().name}"].append(clip_run(ours(bench, checkout=checkout.resolve())))
         limits.append(ours(bench, "--what", "detector")["detector_fps"])
@@ -131,6 +135,15 @@ def _rounds(bench: Bench, args: argparse.Namespace, say: _Say) -> Iterator[dict[
             "runs": {name: [run.model_dump() for run in of_one] for name, of_one in runs.items()},
             "detector_fps": limits,
         }
+
+
+def _quicker(bench: Bench) -> dict[str, Sequence[str]]:
+    """Ours with less area, fewer bits, and both."""
+    quicker: dict[str, Sequence[str]] = {"lfr-edge, a full look every 3 pictures": _GLANCING}
+    if fewer_bits := less_precise(bench):
+        quicker["lfr-edge, bfloat16"] = fewer_bits
+        quicker["lfr-edge, bfloat16, a full look every 3 pictures"] = (*fewer_bits, *_GLANCING)
+    return quicker
 
 
 def _peers_there_are(python: Path, say: _Say) -> Sequence[str]:

@@ -33,7 +33,7 @@ from lfr_edge.office.seal import seal_package
 _LATE_S = 60.0
 
 
-def live(bench: Bench, *, cameras: int, fps: float, turns: int) -> dict[str, Any]:
+def live(bench: Bench, *, cameras: int, fps: float, turns: int, full_look_every: int) -> dict[str, Any]:
     """Every camera shows the clip `turns` times, at `fps`. Latencies in ms, pictures superseded, the queue."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: bench.cores])
     with TemporaryDirectory(prefix="lfr-edge-bench-") as name:
@@ -41,16 +41,23 @@ def live(bench: Bench, *, cameras: int, fps: float, turns: int) -> dict[str, Any
         clip = repeated(DATA / "street_clip.mp4", turns, folder / "clip.mp4", fps=fps)
         ids = [CAMERA, *(f"{CAMERA}-{number}" for number in range(2, cameras + 1))]
         scene = _scene(bench, folder, ids)
-        room = _played(bench, scene, clip, ids, seconds=turns * len(bench.truth.pictures) / fps)
-    return {"cameras": cameras, "fps": fps, "turns": turns, **_measures(room)}
+        seconds = turns * len(bench.truth.pictures) / fps
+        room = _played(bench, scene, clip, _settings(ids, clip, full_look_every), seconds=seconds)
+    return {"cameras": cameras, "fps": fps, "turns": turns, "full_look_every": full_look_every, **_measures(room)}
 
 
-def _played(bench: Bench, scene: Scene, clip: Path, cameras: Sequence[str], *, seconds: float) -> ControlRoom:
+def _settings(cameras: Sequence[str], clip: Path, full_look_every: int) -> str:
+    """The end of the configuration, which so far ends with the first camera."""
+    looks = f"full_look_every = {full_look_every}\n"
+    others = [f'\n[[cameras]]\nid = "{camera}"\nsource = "{clip}"\npace = "live"\n{looks}' for camera in cameras[1:]]
+    return "".join([looks, *others])
+
+
+def _played(bench: Bench, scene: Scene, clip: Path, settings: str, *, seconds: float) -> ControlRoom:
     broker = local_broker(scene.folder / "broker")
     config = write_config(scene, Footage(str(clip), "live", frozenset()), broker, bench.store)
     with config.open("a", encoding="utf-8") as file:
-        for camera in cameras[1:]:
-            file.write(f'\n[[cameras]]\nid = "{camera}"\nsource = "{clip}"\npace = "live"\n')
+        file.write(settings)
     with broker, control_room(scene, broker) as room, daemon(config, scene.package) as van:
         van.wait(lambda: any("ended" in status.state for status in room.status), seconds + _LATE_S)
         time.sleep(1)  # what is still on its way

@@ -14,7 +14,7 @@ from lfr_edge.evaluation.bench.clip_run import ClipRun, Sighting
 from lfr_edge.evaluation.footage import photos_in
 from lfr_edge.evaluation.pairing import pair
 from lfr_edge.evaluation.truth import GroundTruth, read_ground_truth
-from lfr_edge.inference.manifest import EngineSet, load_engine_set
+from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, EngineSet, load_engine_set
 from lfr_edge.inference.store import EngineStore
 from lfr_edge.vision.geometry import Box
 
@@ -70,6 +70,14 @@ def ours(bench: Bench, *options: str, checkout: Path = REPOSITORY) -> dict[str, 
         ]
         _run([*command, *options], {}, folder=checkout)  # `-m` imports from where it is run
         return dict(json.loads((Path(out) / "result.json").read_text("utf-8")))
+
+
+def less_precise(bench: Bench) -> Sequence[str]:
+    """What makes `ours` measure the set's bfloat16 variant; nothing where there is none, or no processor for it."""
+    name = f"{bench.engine_set.name}-bf16"
+    flags = Path("/proc/cpuinfo").read_text("ascii", errors="replace").split()
+    computes = {"avx512_bf16", "amx_bf16"} & set(flags)
+    return ("--engine-set", name) if computes and (DEFAULT_MANIFESTS / name).is_dir() else ()
 
 
 def clip_run(result: Mapping[str, Any]) -> ClipRun:

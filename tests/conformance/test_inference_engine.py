@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino as ov
 import pytest
 from numpy.typing import NDArray
 
@@ -23,7 +24,7 @@ from lfr_edge.inference.manifest import load_engine_set
 from lfr_edge.inference.port import REQUESTS_PER_LANE, BatchShape, InferenceEngine
 from lfr_edge.inference.store import EngineStore
 
-OPENVINO = ("openvino-detector", "openvino-embedder")
+OPENVINO = ("openvino-detector", "openvino-glancer", "openvino-embedder")
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ def open_subject(kind: str, store: EngineStore) -> Subject:
     if kind == "fake":
         return Subject(FakeEngine(), (112, 112))
     engine_set = load_engine_set("yunet-mobilefacenet")
-    if kind == "openvino-detector":
-        return Subject(open_detector(engine_set, store), (192, 320))
+    if kind in {"openvino-detector", "openvino-glancer"}:
+        return Subject(open_detector(engine_set, store, halved=kind == "openvino-glancer"), (192, 320))
     return Subject(open_embedder(engine_set.embedders[0], store), (112, 112))
 
 
@@ -307,6 +308,32 @@ def test_a_detector_that_meets_many_sizes_still_answers_right(store: EngineStore
     engine.close()
 
 
+@pytest.mark.parametrize("size_px", [(192, 320), (96, 32), (160, 224)])
+def test_a_halved_detector_sees_the_means_of_two_by_two_pixels(store: EngineStore, size_px: tuple[int, int]) -> None:
+    engine_set = load_engine_set("yunet-mobilefacenet")
+    batch = pictures((1, *size_px, 3))
+    means = batch.reshape(1, size_px[0] // 2, 2, size_px[1] // 2, 2, 3).astype(np.float32).mean(axis=(2, 4))
+    height, width = (-(-side // 64) * 32 for side in size_px)
+    planes = np.zeros((1, 3, height, width), np.float32)
+    planes[:, :, : means.shape[1], : means.shape[2]] = means.transpose(0, 3, 1, 2)
+    expected = _as_the_file_says(store.read(engine_set.detector.onnx), planes)
+    halved = open_detector(engine_set, store, lanes=1, halved=True)
+    found = Subject(halved, size_px).infer(batch)
+    halved.close()
+    assert found.keys() == expected.keys()
+    for name in found:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-4)
+
+
+def _as_the_file_says(weights: bytes, planes: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """The outputs for these planes, float32, without anything of ours."""
+    model = ov.Core().read_model(weights)
+    model.reshape(planes.shape)
+    names = [output.get_any_name() for output in model.outputs]
+    compiled = ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return {name: compiled(planes)[index] for index, name in enumerate(names)}
+
+
 def test_a_lane_is_not_left_out(store: EngineStore, tmp_path: Path) -> None:
     """One camera's picture is overwritten by its next ones, however many lanes there are."""
     for name, seed in (("canary", 7), ("other", 8)):
@@ -327,7 +354,7 @@ def test_a_lane_is_not_left_out(store: EngineStore, tmp_path: Path) -> None:
 def test_forgetting_overwrites_what_the_library_kept(kind: str, store: EngineStore, tmp_path: Path) -> None:
     """Another process infers; this one reads its memory. Only values that look like activations are compared."""
     for name, seed in (("canary", 7), ("other", 8)):
-        shape = (2, 192, 320, 3) if kind == "openvino-detector" else (2, 112, 112, 3)
+        shape = (2, 112, 112, 3) if kind == "openvino-embedder" else (2, 192, 320, 3)
         (tmp_path / name).write_bytes(pictures(shape, seed).tobytes())
     with _InferringProcess(kind, store) as process:
         process.infer(tmp_path / "other", 2, in_every_lane=True)

@@ -24,7 +24,8 @@ class FakeExtractor:
         self.arena = arena
         self.dimension = engine_set.dimension
 
-    def start(self, image: Image) -> FakeFaceSearch:
+    def start(self, image: Image, *, glance: bool = False) -> FakeFaceSearch:
+        del glance
         return FakeFaceSearch(lambda: self.detect(image))
 
     def detect(self, image: Image) -> list[Detection]:

@@ -65,7 +65,15 @@ def test_who_looked_at_fewer_pictures_is_said_to(result: Mapping[str, Any]) -> N
 
 
 def test_a_table_has_as_many_cells_in_every_row(result: dict[str, Any]) -> None:
-    live = {"cameras": 4, "fps": 15, "alerts": [], "p50_ms": None, "p99_ms": None, "step_ms_p50": 1.0}
+    live = {
+        "cameras": 4,
+        "fps": 15,
+        "full_look_every": 3,
+        "alerts": [],
+        "p50_ms": None,
+        "p99_ms": None,
+        "step_ms_p50": 1.0,
+    }
     profiled = {"thread": "recognise", "stage": "search", "calls": 3, "wall_ms_per_picture": 1.0}
     result |= {
         "profile": {"rows": [{**profiled, "wall_share": 0.1, "cpu_share": 0}], "besides_wall": 0.1, "besides_cpu": 0.1},
@@ -96,7 +104,8 @@ def test_another_checkout_runs_its_own_code(engine_set: EngineSet, engine_store:
 def test_a_bench_that_is_cut_off_keeps_the_rounds_that_were_finished(
     engine_set: EngineSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measured = iter([{"clip": run(60), "software": {"numpy": "2.4.6"}}, {"detector_fps": 80.0}])
+    clip = {"clip": run(60), "software": {"numpy": "2.4.6"}}
+    measured = iter([clip, clip, {"detector_fps": 80.0}])
 
     def ours_once(*_: object) -> dict[str, Any]:
         try:
@@ -107,6 +116,7 @@ def test_a_bench_that_is_cut_off_keeps_the_rounds_that_were_finished(
     bench = Bench(engine_set, EngineStore(tmp_path), 10_000, 2, tmp_path / "no-python")
     monkeypatch.setattr(compare, "bench_of", lambda *_, **__: bench)
     monkeypatch.setattr(compare, "ours", ours_once)
+    monkeypatch.setattr(compare, "less_precise", lambda _: ())
     out = tmp_path / "out"
     options = ["--store", tmp_path, "--out", out, "--rounds", 2, "--peers-python", tmp_path / "no-python"]
     monkeypatch.setattr("sys.argv", ["bench", *map(str, options)])

@@ -54,14 +54,17 @@ class FakeExtractor:
     def __init__(self, arena: Arena) -> None:
         self.arena = arena
         self.people: Sequence[Person] = ()
+        self.glances: list[bool] = []
+        self.prepared: list[bool] = []
         self.embedded: list[list[str]] = []
         self.calls: list[str] = []
         self.searches: list[FakeFaceSearch] = []
         self.fault: Exception | None = None
         self._who: dict[int, Person] = {}
 
-    def start(self, _image: Image) -> FakeFaceSearch:
+    def start(self, _image: Image, *, glance: bool) -> FakeFaceSearch:
         people = self.people
+        self.glances.append(glance)
         self.searches.append(FakeFaceSearch(lambda: self._faces(people)))
         return self.searches[-1]
 
@@ -89,6 +92,9 @@ class FakeExtractor:
 
     def prepare(self, most_faces: int) -> None:
         """Nothing to prepare."""
+
+    def prepare_pictures(self, _width_px: int, _height_px: int, *, glance: bool) -> None:
+        self.prepared.append(glance)
 
     def forget(self) -> None:
         self.calls.append("forget")

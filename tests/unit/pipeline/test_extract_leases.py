@@ -89,13 +89,26 @@ class FakePending:
             compute()
 
 
-def extractor(arena: Arena, *grids: int, detector: FakeDetector | None = None) -> Extractor:
+class FakeGlancer(FakeDetector):
+    """The same planes of the picture's half: places and sizes are half."""
+
+    def output_shapes(self, batch_shape: BatchShape) -> dict[str, tuple[int, ...]]:
+        count, height, width, channels = batch_shape
+        return super().output_shapes((count, -(-height // 64) * 32, -(-width // 64) * 32, channels))
+
+    def compute(self, batch: NDArray[np.uint8], out: Mapping[str, NDArray[np.float32]]) -> None:
+        super().compute(batch[:, ::2, ::2], out)
+
+
+def extractor(
+    arena: Arena, *grids: int, detector: FakeDetector | None = None, glancer: FakeDetector | None = None
+) -> Extractor:
     """The default set with a FakeEngine for each grid, whose features have 3 * grid * grid values."""
     real = load_engine_set("yunet-mobilefacenet")
     embedders = tuple(real.embedders[0].model_copy(update={"dimension": 3 * grid * grid}) for grid in grids)
     engines = [FakeEngine(grid=grid) for grid in grids]
     fake_set = real.model_copy(update={"embedders": embedders})
-    return Extractor(fake_set, detector or FakeDetector(FACES), engines, arena)
+    return Extractor(fake_set, detector or FakeDetector(FACES), engines, arena, glancer)
 
 
 @pytest.fixture
@@ -117,6 +130,41 @@ def test_what_the_detector_finds_comes_with_box_and_landmarks(arena: Arena, imag
         pytest.approx(Box(x - 24, y - 32, x + 24, y + 32), abs=1e-3) for x, y in FACES
     ]
     assert [detection.inter_eye_px for detection in found] == pytest.approx([20, 20], abs=1e-3)
+
+
+def test_a_glance_finds_the_same_faces_in_the_pictures_own_pixels(arena: Arena) -> None:
+    middles = ((70.0, 90.0), (200.0, 120.0))
+    subject = extractor(arena, 4, glancer=FakeGlancer([(x / 2, y / 2) for x, y in middles]))
+    for size_px in ((WIDTH_PX, HEIGHT_PX), (WIDTH_PX - 5, HEIGHT_PX - 1)):
+        with Image.blank(arena, FRAME, *size_px).lease as lease:
+            found = subject.detect(Image(lease, *size_px), glance=True)
+        assert sorted(detection.box_px for detection in found) == [
+            pytest.approx(Box(x - 48, y - 64, x + 48, y + 64), abs=1e-3) for x, y in middles
+        ]
+        assert [detection.inter_eye_px for detection in found] == pytest.approx([40, 40], abs=1e-3)
+
+
+def test_without_a_detector_for_them_there_are_no_glances(arena: Arena, image: Image) -> None:
+    with pytest.raises(RuntimeError, match="glances"), image.lease:
+        extractor(arena, 4).start(image, glance=True)
+
+
+def test_the_last_glance_is_forgotten_when_no_other_follows(arena: Arena, image: Image) -> None:
+    detector, glancer = FakeDetector(FACES), FakeGlancer(())
+    subject = extractor(arena, 4, detector=detector, glancer=glancer)
+    for glance in (False, True):
+        subject.detect(image, glance=glance)
+    subject.forget_remains()
+    assert detector.calls == glancer.calls == [], "the next look of each kind overwrites this one"
+    subject.detect(image)
+    subject.forget_remains()
+    assert (detector.calls, glancer.calls) == ([], ["forget"])
+    subject.detect(image)
+    subject.forget_remains()
+    assert (detector.calls, glancer.calls) == ([], ["forget"]), "there is nothing left to forget"
+    subject.close()
+    assert glancer.calls[-2:] == ["forget", "close"]
+    image.release()
 
 
 def test_a_picture_without_faces_has_none(arena: Arena, image: Image) -> None:
