@@ -49,6 +49,7 @@ class Footage:
     source: str
     pace: str
     expected: frozenset[str]
+    full_look_every: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +238,7 @@ key = {quoted(str(files.key))}
 id = "{CAMERA}"
 source = {quoted(shown.source)}
 pace = "{shown.pace}"
+full_look_every = {shown.full_look_every}
 """,
         "utf-8",
     )

@@ -42,22 +42,18 @@ def live(bench: Bench, *, cameras: int, fps: float, turns: int, full_look_every:
         ids = [CAMERA, *(f"{CAMERA}-{number}" for number in range(2, cameras + 1))]
         scene = _scene(bench, folder, ids)
         seconds = turns * len(bench.truth.pictures) / fps
-        room = _played(bench, scene, clip, _settings(ids, clip, full_look_every), seconds=seconds)
+        shown = Footage(str(clip), "live", frozenset(), full_look_every)
+        room = _played(bench, scene, shown, ids, seconds=seconds)
     return {"cameras": cameras, "fps": fps, "turns": turns, "full_look_every": full_look_every, **_measures(room)}
 
 
-def _settings(cameras: Sequence[str], clip: Path, full_look_every: int) -> str:
-    """The end of the configuration, which so far ends with the first camera."""
-    looks = f"full_look_every = {full_look_every}\n"
-    others = [f'\n[[cameras]]\nid = "{camera}"\nsource = "{clip}"\npace = "live"\n{looks}' for camera in cameras[1:]]
-    return "".join([looks, *others])
-
-
-def _played(bench: Bench, scene: Scene, clip: Path, settings: str, *, seconds: float) -> ControlRoom:
+def _played(bench: Bench, scene: Scene, shown: Footage, cameras: Sequence[str], *, seconds: float) -> ControlRoom:
     broker = local_broker(scene.folder / "broker")
-    config = write_config(scene, Footage(str(clip), "live", frozenset()), broker, bench.store)
+    config = write_config(scene, shown, broker, bench.store)
+    camera = config.read_text("utf-8").partition("[[cameras]]")[2]  # the first, and the end of the file
     with config.open("a", encoding="utf-8") as file:
-        file.write(settings)
+        for other in cameras[1:]:
+            file.write("\n[[cameras]]" + camera.replace(f'id = "{CAMERA}"', f'id = "{other}"'))
     with broker, control_room(scene, broker) as room, daemon(config, scene.package) as van:
         van.wait(lambda: any("ended" in status.state for status in room.status), seconds + _LATE_S)
         time.sleep(1)  # what is still on its way

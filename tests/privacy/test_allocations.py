@@ -36,14 +36,16 @@ class NobodyMatches:
         raise AssertionError(f"noise matched with {match.candidate.score}")
 
 
-@pytest.fixture(scope="module")
-def recorded(engine_set: EngineSet, engine_store: EngineStore) -> tuple[list[Allocation], int]:
+@pytest.fixture(scope="module", params=[1, 3], ids=["full-looks", "glances"])
+def recorded(
+    request: pytest.FixtureRequest, engine_set: EngineSet, engine_store: EngineStore
+) -> tuple[list[Allocation], int]:
     """Everything that recognising STEPS pictures of the street allocates, and how many faces were embedded."""
     arena = Arena(160 << 20)
     extractor = open_extractor(engine_set, engine_store, arena, threads=2)
     decider = Decider(Rule(threshold=0.9, margin=0.0, confirmation=2, cooldown_s=60.0))
     watchlist = _noise(arena, extractor.dimension)
-    recogniser = Recogniser(extractor, watchlist, decider, NobodyMatches(), {"street": View()})
+    recogniser = Recogniser(extractor, watchlist, decider, NobodyMatches(), {"street": View(full_look_every=request.param)})
     camera = AvCamera(CameraSettings("street", str(CLIP), "full-speed"), arena, SystemClock())
     seen: list[Allocation] = []
     for index in range(2 * STEPS):
