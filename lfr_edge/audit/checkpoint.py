@@ -13,6 +13,7 @@ from lfr_edge.errors import Reason, UntrustedInputError
 
 # Further lines are extensions: their specification has us ignore what they say, the signature covers them.
 _TEXT = re.compile(r"(?P<origin>[^\n]+)\n(?P<size>0|[1-9][0-9]{0,15})\n(?P<root>[A-Za-z0-9+/]{43}=)\n(?:[^\n]+\n)*")
+_NOTE = re.compile(rb"(?:[^\n]+\n)+\n(?:\xe2\x80\x94 [^\n]+\n)+")
 _ORIGIN = re.compile(rb"([!-*,-~]{1,255})\n")  # printable ASCII without a plus: it is shown in errors
 
 
@@ -58,3 +59,12 @@ def claimed_origin(untrusted_note: bytes) -> str:
     """Which log a note says it is of: for finding the key's name, and not believed before it was verified."""
     match = _ORIGIN.match(untrusted_note)
     return match[1].decode("ascii") if match is not None else "unknown"
+
+
+def split_notes(untrusted: bytes) -> tuple[list[bytes], bytes]:
+    """Notes that stand one after the other in a file, as a witness keeps them; and what follows them and is none."""
+    notes, end = [], 0
+    while match := _NOTE.match(untrusted, end):
+        notes.append(match[0])
+        end = match.end()
+    return notes, untrusted[end:]

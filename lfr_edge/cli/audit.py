@@ -7,11 +7,11 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
+from lfr_edge.audit.checkpoint import split_notes
 from lfr_edge.audit.entries import Entry
 from lfr_edge.audit.events import EVENTS
 from lfr_edge.audit.proofs import LARGEST_PROOF_BYTES, check_inclusion, prove_inclusion
 from lfr_edge.audit.reader import open_log, unverified_entries, verify_log
-from lfr_edge.crypto.key_files import read
 from lfr_edge.crypto.signing import VerifyKey
 from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.files import PUBLIC, new_file
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="OLD",
-        help="a checkpoint kept from before; repeatable",
+        help="a file of one or more checkpoints kept from before; repeatable",
     )
     verify.add_argument("--keep", type=Path, metavar="FILE", help="write the last checkpoint there, for the next time")
     verify.set_defaults(act=_verify)
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> None:
-    checkpoints = [read(path) for path in args.checkpoint]
+    checkpoints = [note for path in args.checkpoint for note in _notes(path)]
     verified = verify_log(args.log, VerifyKey.from_file(args.key), checkpoints)
     print(f"{args.log}: every entry is as it was written")
     print(f"  log      {verified.origin}")
@@ -80,6 +80,13 @@ def _verify(args: argparse.Namespace) -> None:
         with new_file(args.keep, mode=PUBLIC) as file:
             file.write(verified.note)
         print(f"{args.keep}: keep it where this log's machine cannot reach it")
+
+
+def _notes(path: Path) -> list[bytes]:
+    """The checkpoints in a file; what is none is the last, to be refused with the reason."""
+    with open_log(path) as file:
+        notes, rest = split_notes(file.read())
+    return notes if notes and not rest else [*notes, rest]
 
 
 def _show(args: argparse.Namespace) -> None:

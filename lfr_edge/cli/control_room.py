@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     watch.add_argument("--force", metavar="ID", help="only this force's vans")
     watch.add_argument("--json", action="store_true", help="one JSON object a line, without pictures")
     watch.add_argument("--save", type=Path, metavar="DIR", help="keep each alert with its pictures in DIR/ID/")
+    watch.add_argument(
+        "--witness", type=Path, metavar="DIR", help="keep each van's checkpoints in DIR/FORCE/VAN.checkpoints"
+    )
 
     command_key = actions.add_parser("command-key", help="make the key that signs commands to vans")
     command_key.add_argument("--out", type=Path, required=True, metavar="DIR", help="for command.key and command.pub")
@@ -113,7 +116,8 @@ def _watch(args: argparse.Namespace) -> int:
     from rich.console import Console  # noqa: PLC0415
 
     from lfr_edge.control_room import display, saving  # noqa: PLC0415
-    from lfr_edge.control_room.watch import ReceivedAlert, RefusedAlert, Watch  # noqa: PLC0415
+    from lfr_edge.control_room.watch import ReceivedAlert, Watch  # noqa: PLC0415
+    from lfr_edge.control_room.witness import Witness  # noqa: PLC0415
     from lfr_edge.transport.mqtt import MqttSession  # noqa: PLC0415
     from lfr_edge.transport.tls import Broker, TlsFiles  # noqa: PLC0415
 
@@ -124,7 +128,7 @@ def _watch(args: argparse.Namespace) -> int:
         saving.prepare(args.save)
     terminal = Console(highlight=False)
 
-    def show(event: ReceivedAlert | RefusedAlert) -> None:
+    def show(event: display.Event) -> None:
         if args.save is not None and isinstance(event, ReceivedAlert):
             saving.save(event, args.save)
         if args.json:
@@ -132,13 +136,18 @@ def _watch(args: argparse.Namespace) -> int:
         else:
             terminal.print(display.block(event))
 
-    watch = Watch(identity, van_keys, show, SystemClock())
+    clock = SystemClock()
+    watch = Watch(identity, van_keys, show, clock)
+    witness = Witness(args.witness, van_keys, show, clock) if args.witness is not None else None
     # Any number of people may watch with one certificate: a client id used twice would throw the other one out.
     with _until_interrupted(), MqttSession(broker, f"watch-{secrets.token_hex(6)}") as session:
         watch.subscribe(session, force=force)
+        if witness is not None:
+            witness.subscribe(session, force=force)
         _say(f"watching alerts of {', '.join(sorted(van_keys))} at {broker}; Ctrl-C ends")
         _follow(session)
-    _say(f"alerts: {watch.shown}, repeated: {watch.repeated}, refused: {watch.refused}")
+    checkpoints = f", checkpoints kept: {witness.kept}" if witness is not None else ""
+    _say(f"alerts: {watch.shown}, repeated: {watch.repeated}, refused: {watch.refused}{checkpoints}")
     return 0
 
 

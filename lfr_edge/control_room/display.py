@@ -1,4 +1,4 @@
-"""How an alert looks on a terminal and as a line of JSON. The acknowledgement's token is never part of it."""
+"""How what a watch found looks on a terminal and as a line of JSON. The acknowledgement's token is never part of it."""
 
 import json
 from datetime import timedelta
@@ -8,17 +8,22 @@ from rich.panel import Panel
 from rich.text import Text
 
 from lfr_edge.control_room.watch import ReceivedAlert, RefusedAlert
+from lfr_edge.control_room.witness import DoubtfulLog
 from lfr_edge.messages.alert import Alert
 
+Event = ReceivedAlert | RefusedAlert | DoubtfulLog
+
+_UNTRUE = {RefusedAlert: ("refused", "REFUSED"), DoubtfulLog: ("doubtful-log", "LOG IN DOUBT")}
 _COLOURS = {"red": "red", "amber": "yellow", "green": "green"}
 _NOT_PRINTED = {"sample", "reference", "context", "ack_token"}
 
 
-def block(event: ReceivedAlert | RefusedAlert) -> RenderableType:
+def block(event: Event) -> RenderableType:
     """A few lines for a person. Everything from outside is plain text: nothing in it can style the terminal."""
-    if isinstance(event, RefusedAlert):
+    if not isinstance(event, ReceivedAlert):
+        what = _UNTRUE[type(event)][1]
         return Text(
-            f"{event.received_at:%H:%M:%S} UTC  REFUSED ({event.reason.value}): {event.message}", style="bold red"
+            f"{event.received_at:%H:%M:%S} UTC  {what} ({event.reason.value}): {event.message}", style="bold red"
         )
     alert = event.alert
     when = f"captured {alert.captured_at:%Y-%m-%d %H:%M:%S} UTC, {_age(event)}"
@@ -33,16 +38,17 @@ def block(event: ReceivedAlert | RefusedAlert) -> RenderableType:
     return Panel(Group(*lines), title=Text(heading, style="bold"), title_align="left", border_style=colour)
 
 
-def json_line(event: ReceivedAlert | RefusedAlert) -> str:
+def json_line(event: Event) -> str:
     """One JSON object on one line, without pictures."""
     return json.dumps(fields(event), ensure_ascii=False)
 
 
-def fields(event: ReceivedAlert | RefusedAlert) -> dict[str, object]:
+def fields(event: Event) -> dict[str, object]:
     """What `json_line` says, as a mapping: the alert's own fields, and what we found out about it."""
     received_at = event.received_at.isoformat()
-    if isinstance(event, RefusedAlert):
-        return {"kind": "refused", "reason": event.reason.value, "message": event.message, "received_at": received_at}
+    if not isinstance(event, ReceivedAlert):
+        kind, reason = _UNTRUE[type(event)][0], event.reason.value
+        return {"kind": kind, "reason": reason, "message": event.message, "received_at": received_at}
     own = event.alert.model_dump(mode="json", exclude=_NOT_PRINTED)
     found = {"historical": event.historical, "clock_ahead": event.clock_ahead, "received_at": received_at}
     return {"kind": "alert", **found, **own}

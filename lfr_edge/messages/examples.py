@@ -80,6 +80,13 @@ STATUS = Status(
     engine_set="4" * 64,
     config_sha256="6" * 64,
     software="0.1.0",
+    checkpoint=(
+        "lfr-edge/example/van-1\n"
+        "42\n"
+        "NLoQcYpsKXYTTQnPX9m4sXMpMmKjjtDhm5Eyj5mg5Lw=\n"
+        "\n"
+        "— lfr-edge/example/van-1 SIGNATURE\n"
+    ),
 )
 
 HEALTH = Health(

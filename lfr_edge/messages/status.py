@@ -2,12 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from lfr_edge.messages.fields import Digest, Identifier, Message, Text, UtcTime
 
 _Count = Annotated[int, Field(ge=0)]
 _Measure = Annotated[float, Field(ge=0)]
+LONGEST_NOTE = 1000
+# Printable lines. Its text and signature are for `audit.checkpoint` to judge.
+_Note = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NOTE, pattern=r"^[\P{C}\n]+$")]
 
 
 class Status(Message):
@@ -26,6 +29,8 @@ class Status(Message):
     config_sha256: Digest
     software: Text
     """The version of lfr-edge."""
+    checkpoint: _Note | None = None
+    """The newest checkpoint of the van's log, a signed note: whoever keeps it is a witness."""
 
 
 class CameraHealth(Message):

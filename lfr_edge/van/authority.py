@@ -55,6 +55,11 @@ class Authority(Protocol):
         ...
 
     @property
+    def checkpoint(self) -> bytes | None:
+        """The newest checkpoint of the van's log, if it keeps one."""
+        ...
+
+    @property
     def revoked(self) -> bool:
         """Is what was not delivered to be deleted."""
         ...
@@ -69,6 +74,7 @@ class DemoWindow:
     """For demos and tests: one process, one demo order, nothing on the disk. PolicyError for any other order."""
 
     commands = None
+    checkpoint = None
     revoked = False
     last_word = "ended"
 

@@ -14,27 +14,30 @@ from lfr_edge.messages.topics import Channel, Topic
 from lfr_edge.transport.alerts import publish_alert
 from lfr_edge.transport.mqtt import MqttSession, Retained
 from lfr_edge.transport.tls import Broker, TlsFiles
+from lfr_edge.van.authority import Authority
 from lfr_edge.van.commands import Commands
 
 _LOG = logging.getLogger(__name__)
 
 _PATIENCE_NS = 2_000_000_000  # before the log says that there is no broker
+_CHECKPOINT_EVERY_NS = 60_000_000_000  # a live van's log may grow every second (decision 0018)
 
 
 class Bus:
     """An `AlertPublisher`, and the van's voice. Connects in the background: a van works on without its broker."""
 
     def __init__(
-        self, config: BrokerConfig, force: str, status: Status, clock: Clock, commands: Commands | None = None
+        self, config: BrokerConfig, force: str, status: Status, clock: Clock, authority: Authority | None = None
     ) -> None:
-        """`status` is the first one; when we vanish, the broker publishes it as `offline`."""
-        self._commands = commands
+        """`status` is the first one; when we vanish, the broker publishes it as `offline`, without a checkpoint."""
+        self._authority = authority
         self._listening = False
         self._clock = clock
         self._status = status
         self._force = force
         self._connected: bool | None = None  # as last said in the log
         self._started_ns = 0
+        self._checkpoint_said_ns = clock.monotonic_ns()
         self._session = MqttSession(
             Broker(config.host, config.port, TlsFiles(config.ca, config.certificate, config.key)),
             status.van,
@@ -58,7 +61,8 @@ class Bus:
 
     def announce(self, state: str, *, blind: str | None = None) -> None:
         """Publish the van's new state, now or with the next connection; `blind` is why it does not see."""
-        self._status = self._changed_to(state, blind)
+        self._status = self._changed_to(state, blind).model_copy(update={"checkpoint": self._checkpoint()})
+        self._checkpoint_said_ns = self._clock.monotonic_ns()
         try:
             self._session.publish(self._topic(Channel.STATUS), self._status.to_json(), qos=1, retain=True)
         except DeviceError as error:
@@ -71,13 +75,35 @@ class Bus:
         self._session.publish(self._topic(Channel.ERASURE), receipt, qos=1)
 
     def report(self, health: Health) -> None:
-        """Publish aggregates; of interest only now. Takes the occasion to listen for commands, and to answer them."""
+        """Publish aggregates; of interest only now.
+
+        Takes the occasion to listen for commands, to answer them, and to say how far the log has grown.
+        """
         self._notice_connection()
-        if self._commands is not None and self._session.connected:
+        commands = self._authority.commands if self._authority is not None else None
+        if commands is not None and self._session.connected:
             with suppress(DeviceError):  # with the next report then
-                self._listen_and_answer(self._commands)
+                self._listen_and_answer(commands)
         with suppress(DeviceError):
             self._session.publish(self._topic(Channel.HEALTH), health.to_json(), qos=0)
+            self._say_checkpoint(_CHECKPOINT_EVERY_NS)
+
+    def _say_checkpoint(self, apart_ns: int) -> None:
+        """Say a newer checkpoint, if the last one was said so long ago.
+
+        With QoS 0: whoever reports must not wait for a broker that hangs, because nobody else asks whether the van may
+        still see. What is lost with a connection is said again with the next one.
+        """
+        now_ns, checkpoint = self._clock.monotonic_ns(), self._checkpoint()
+        if checkpoint == self._status.checkpoint or now_ns - self._checkpoint_said_ns < apart_ns:
+            return
+        self._checkpoint_said_ns = now_ns
+        self._status = self._status.model_copy(update={"checkpoint": checkpoint})
+        self._session.publish(self._topic(Channel.STATUS), self._status.to_json(), qos=0, retain=True)
+
+    def _checkpoint(self) -> str | None:
+        note = self._authority.checkpoint if self._authority is not None else None
+        return None if note is None else note.decode()
 
     def _listen_and_answer(self, commands: Commands) -> None:
         if not self._listening:
@@ -88,7 +114,9 @@ class Bus:
             commands.answered(answer)
 
     def close(self) -> None:
-        """Leave in good order: the last status stays, no last will is sent."""
+        """Leave in good order: the last status stays, with the newest checkpoint; no last will is sent."""
+        with suppress(DeviceError):
+            self._say_checkpoint(0)
         self._session.close()
 
     def _notice_connection(self) -> None:

@@ -83,7 +83,7 @@ class Daemon:
             self._outbox, session = open_outbox(config.state)
             if_refused.callback(self._outbox.close)
             status = self._first_status(session, config_sha256, engine_set)
-            self._bus = Bus(config.broker, config.force, status, clock, self._authority.commands)
+            self._bus = Bus(config.broker, config.force, status, clock, self._authority)
             self._sender = Sender(self._outbox, self._bus, clock, self._authority.note)
             if_refused.pop_all()
 

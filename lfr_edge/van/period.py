@@ -114,6 +114,11 @@ class Period:
             self.duties.erase(self.keeper.decide())
 
     @property
+    def checkpoint(self) -> bytes:
+        """See `Authority`."""
+        return self.log.checkpoint()
+
+    @property
     def revoked(self) -> bool:
         """See `Authority`."""
         record = self.keeper.record

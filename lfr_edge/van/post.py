@@ -42,7 +42,7 @@ class Post:
             config_sha256=config_sha256,
             software=version("lfr-edge"),
         )
-        self._bus = Bus(config.broker, config.force, status, clock, authority.commands)
+        self._bus = Bus(config.broker, config.force, status, clock, authority)
         self._sender = Sender(self._outbox, self._bus, clock, authority.note)
         self._send = Stage("send", self._sender.run, lambda: None)
         self._said: tuple[str, Reason | None] | None = None

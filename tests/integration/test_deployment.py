@@ -173,6 +173,15 @@ def listening(van: Van) -> Iterator[None]:
         session.check()
 
 
+def assert_witnessed(van: Van) -> None:
+    """Every state was said with a checkpoint of the log as it is, and the last one covers all but the very end."""
+    said = [status.checkpoint for status in van.status if status.checkpoint is not None]
+    assert len(said) >= len([status for status in van.status if status.state != "offline"])
+    verify_log(van.state / "audit.log", van.scene.van_key.public, [note.encode() for note in said])
+    covered = int(said[-1].splitlines()[1])  # a van that leaves in good order says it once more
+    assert van.events()[covered:] == ["stopped"]
+
+
 def test_loaded_live_stopped_and_erased_in_seconds(van: Van) -> None:
     with listening(van):
         van.start()
@@ -205,6 +214,7 @@ def test_loaded_live_stopped_and_erased_in_seconds(van: Van) -> None:
         assert van.end() == 0
     assert "Traceback" not in van.log
     kinds = van.events()
+    assert_witnessed(van)
     for kind in ("prekeys-made", "deployment-loaded", "period-began", "period-ended", "deployment-erased"):
         assert kinds.count(kind) == 1, kinds
     assert kinds[-1] == "stopped"

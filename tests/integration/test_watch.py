@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
@@ -13,13 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from lfr_edge.audit.checkpoint import Checkpoint, log_origin
 from lfr_edge.clock import SystemClock
 from lfr_edge.control_room.watch import ReceivedAlert, RefusedAlert, Watch
+from lfr_edge.crypto.notes import NoteSigner
 from lfr_edge.crypto.sealed import SealIdentity, seal
 from lfr_edge.crypto.signing import Purpose, SigningKey, sign
 from lfr_edge.errors import Reason
 from lfr_edge.messages.alert import Alert, SealedAlert, sign_and_seal
-from lfr_edge.messages.examples import ALERT, JPEG
+from lfr_edge.messages.examples import ALERT, JPEG, STATUS
 from lfr_edge.messages.ids import uuid7
 from lfr_edge.transport.alerts import publish_alert
 from lfr_edge.transport.local_broker import LocalBroker
@@ -158,6 +161,36 @@ def test_the_command_prints_json_saves_pictures_and_ends_in_good_order(
     assert errors == "alerts: 1, repeated: 0, refused: 1\n"
 
 
+def test_the_command_keeps_the_vans_checkpoints_and_shows_what_contradicts_them(
+    scene: Scene, arguments: list[str], tmp_path: Path
+) -> None:
+    signer = NoteSigner(log_origin("example", "van-1"), scene.van_key)
+    notes = [Checkpoint(signer.name, size, root * 32).sign(signer) for size, root in ((3, b"a"), (4, b"b"), (4, b"c"))]
+
+    def say(note: bytes) -> None:
+        status = STATUS.model_copy(update={"checkpoint": note.decode()})
+        scene.van.publish("lfr/v1/example/van-1/status", status.to_json(), qos=1, retain=True)
+
+    say(notes[0])  # retained: who comes later hears of it
+    process = _started([*arguments, "--json", "--witness", str(tmp_path / "witness")])
+    file = tmp_path / "witness" / "example" / "van-1.checkpoints"
+    with process:
+        deadline = time.monotonic() + 10
+        while not file.exists() or file.read_bytes() != notes[0]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        say(notes[1])
+        say(notes[2])
+        assert process.stdout is not None
+        doubt = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=10)
+    assert (doubt["kind"], doubt["reason"], rest) == ("doubtful-log", "digest-mismatch", "")
+    assert "two different logs of 4 entries" in doubt["message"]
+    assert file.read_bytes() == b"".join(notes)
+    assert errors == "alerts: 0, repeated: 0, refused: 0, checkpoints kept: 3\n"
+
+
 def test_the_command_prints_a_block_for_people(scene: Scene, arguments: list[str]) -> None:
     process = _started(arguments)
     with process:
@@ -192,6 +225,7 @@ def test_the_command_ends_quietly_when_nobody_reads_it_any_more(scene: Scene, ar
         ("--van-key", "van-1=absent.pub", "absent.pub"),
         ("--force", "+/#", "is no id"),
         ("--save", "/dev/null/alerts", "/dev/null/alerts"),
+        ("--witness", "/dev/null/witness", "/dev/null/witness"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_clear_error(
