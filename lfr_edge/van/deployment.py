@@ -68,6 +68,11 @@ class Deployment:
                 f" {signed[0]} with {signed[1]}",
                 fix="have the package sealed again: its budget was computed for another list",
             )
+        try:
+            self.package.pictures.require(watchlist.entries)
+        except UntrustedInputError:
+            watchlist.wipe()
+            raise
         return watchlist
 
 

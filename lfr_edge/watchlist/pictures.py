@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from lfr_edge.crypto.sealed import new_member_key, open_member, seal_member
+from lfr_edge.errors import Reason, UntrustedInputError
 from lfr_edge.watchlist.entries import Entry, PictureMember
 from lfr_edge.watchlist.span import Span
 
@@ -30,6 +31,16 @@ class PictureStore:
 
     def __init__(self, pictures: Span) -> None:
         self._pictures = pictures
+
+    def require(self, entries: Iterable[Entry]) -> None:
+        """UntrustedInputError unless each picture lies within; whether it opens shows when an alert needs it."""
+        for entry in entries:
+            if entry.picture.offset + entry.picture.length > self._pictures.length:
+                raise UntrustedInputError(
+                    Reason.MALFORMED,
+                    f"the picture of entry '{entry.id}' lies outside of pictures.bin",
+                    fix="ask the watchlist office for a new package",
+                )
 
     def open(self, entry: Entry) -> bytes:
         """The entry's picture as JPEG. UntrustedInputError if it is not the one that was sealed for this entry."""

@@ -18,6 +18,11 @@ class Span(io.RawIOBase):
         self._length = length
         self._position = 0
 
+    @property
+    def length(self) -> int:
+        """How many bytes it has."""
+        return self._length
+
     def readable(self) -> bool:
         """True."""
         return True

@@ -1,15 +1,18 @@
 """Witness copies: every genuine checkpoint is kept, a contradiction is shown, and an auditor can use the file."""
 
+import json
 import stat
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from support.audit_events import EXAMPLES, signer, write_log
 
 from lfr_edge.audit.checkpoint import Checkpoint, split_notes
 from lfr_edge.audit.reader import verify_log
 from lfr_edge.cli.main import main
 from lfr_edge.clock import ManualClock
+from lfr_edge.control_room.display import block, json_line
 from lfr_edge.control_room.witness import DoubtfulLog, Witness
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
@@ -85,6 +88,16 @@ def test_a_log_that_is_shorter_after_a_new_start_is_shown(desk: Desk, session: i
     desk.hear(note(8), session=session)
     assert desk.reasons == expected
     assert desk.kept() == [note(9), note(8)]
+
+
+def test_a_contradiction_is_loud_for_people_and_a_kind_of_its_own_for_programs(desk: Desk) -> None:
+    desk.hear(note(3))
+    desk.hear(note(3, b"s"))
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(block(desk.said[0]))
+    assert "LOG IN DOUBT (digest-mismatch): van 'van-1': it signed two different logs" in shown.get()
+    assert json.loads(json_line(desk.said[0]))["kind"] == "doubtful-log"
 
 
 def test_a_log_that_is_shorter_than_what_an_earlier_watch_kept_is_shown(desk: Desk, tmp_path: Path) -> None:

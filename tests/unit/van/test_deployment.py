@@ -17,14 +17,16 @@ from lfr_edge.messages.examples import ORDER
 from lfr_edge.van.deployment import Deployment
 from lfr_edge.watchlist.container import write_watchlist
 from lfr_edge.watchlist.entries import Entry, PictureMember
-from lfr_edge.watchlist.span import HashedSpan
+from lfr_edge.watchlist.pictures import PictureStore
+from lfr_edge.watchlist.span import HashedSpan, Span
 
 
 class OnePackage:
-    """A package of which only the sealed list is asked for."""
+    """A package of which only the sealed list is asked for, and how long its pictures are."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, pictures_bytes: int = 16) -> None:
         self.file = file
+        self.pictures = PictureStore(Span(file, 0, pictures_bytes))
 
     def watchlist(self) -> HashedSpan:
         return HashedSpan(self.file, 0, self.file.seek(0, os.SEEK_END))
@@ -85,4 +87,22 @@ def test_a_list_of_another_length_than_was_budgeted_is_refused_and_wiped(
     with path.open("rb") as file, pytest.raises(PolicyError) as refused:
         Deployment(order, OnePackage(file), assignment).unseal(identity, engine_set, arena)  # type: ignore[arg-type]
     assert refused.value.reason is Reason.BUDGET_EXCEEDED
+    assert arena.leased_bytes == 0
+
+
+@pytest.mark.parametrize("pictures_bytes", [15, 0])
+def test_a_list_whose_pictures_are_not_all_in_the_package_is_refused_and_wiped(
+    tmp_path: Path, pictures_bytes: int
+) -> None:
+    engine_set, identity, arena = load_engine_set("yunet-mobilefacenet"), SealIdentity.generate(), Arena(1 << 16)
+    path = tmp_path / "watchlist.age"
+    path.write_bytes(sealed_list("one", identity, engine_set))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    order = ORDER.model_copy(update={"watchlist_sha256": digest, "list_size": 1, "template_count": 1})
+    assignment = order.vans[0].model_copy(update={"recipient": identity.recipient})
+    with path.open("rb") as file:
+        deployment = Deployment(order, OnePackage(file, pictures_bytes), assignment)  # type: ignore[arg-type]
+        with pytest.raises(UntrustedInputError, match="picture of entry 'one'") as refused:
+            deployment.unseal(identity, engine_set, arena)
+    assert refused.value.reason is Reason.MALFORMED
     assert arena.leased_bytes == 0
