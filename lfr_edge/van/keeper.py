@@ -211,9 +211,22 @@ class Keeper:
             self._restrict(lifecycle.purged(self._record, order))
 
     def _write(self, record: Record) -> None:
-        with new_file(self._path, replace=True) as file:
-            file.write(record.to_json())
+        """Hold the record, once the disk has it. ConfigError if the disk refuses: then what holds is there again."""
+        try:
+            with new_file(self._path, replace=True) as file:
+                file.write(record.to_json())
+        except ConfigError:
+            if record is not self._record and self._may_be_there(record):
+                self._restrict(self._record)
+            raise
         self._record, self._unwritten = record, False
+
+    def _may_be_there(self, record: Record) -> bool:
+        """Has the file been exchanged although the folder could not be synced: after a power cut it may be either."""
+        try:
+            return self._path.read_bytes() == record.to_json()
+        except OSError:
+            return True
 
     def _restrict(self, record: Record) -> None:
         """Hold a record that allows no more than the one before, whether the disk takes it or not."""

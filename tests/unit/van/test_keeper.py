@@ -1,5 +1,6 @@
 """The record on disk: written before anything is done, and read back by the next process."""
 
+import errno
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -128,6 +129,75 @@ def test_a_process_starts_on_a_disk_that_takes_nothing(
     live(path, clocks).decide(Request.STOP)
     monkeypatch.setattr(keeping, "new_file", full)
     assert Keeper(path, clocks).decide().actions == (Action.ERASE,)
+
+
+def fail_one_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next folder cannot be synced: the name in it is changed all the same."""
+    genuine = files.sync_folder
+
+    def failing(_: Path) -> None:
+        monkeypatch.setattr(files, "sync_folder", genuine)
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(files, "sync_folder", failing)
+
+
+def test_an_order_whose_record_was_renamed_but_not_synced_is_not_loaded_on_the_disk_either(
+    path: Path, clocks: FakeClocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = Keeper(path, clocks)
+    fail_one_sync(monkeypatch)
+    with pytest.raises(ConfigError):
+        keeper.load(taking())
+    assert not keeper.unwritten
+    assert on_disk(path) == keeper.record
+    assert Keeper(path, clocks).record.state is State.IDLE
+
+
+def test_a_record_that_cannot_be_taken_back_at_once_is_with_a_later_decision(
+    path: Path, clocks: FakeClocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = Keeper(path, clocks)
+
+    def broken(_: Path) -> None:
+        monkeypatch.setattr(keeping, "new_file", full)
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(files, "sync_folder", broken)
+    with pytest.raises(ConfigError):
+        keeper.load(taking())
+    assert on_disk(path).state is State.ARMED, "what the disk was left with"
+    for _ in range(2):
+        assert keeper.decide().record.state is State.IDLE
+        assert keeper.unwritten
+    monkeypatch.undo()
+    keeper.decide()
+    assert not keeper.unwritten
+    assert on_disk(path).state is State.IDLE
+
+
+def test_a_replacement_that_was_renamed_but_not_synced_leaves_the_live_order_on_the_disk(
+    path: Path, clocks: FakeClocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = live(path, clocks)
+    fail_one_sync(monkeypatch)
+    with pytest.raises(ConfigError):
+        keeper.load(replacing())
+    assert on_disk(path) == keeper.record
+    assert on_disk(path).terms == TERMS
+    assert keeper.decide().record.state is State.LIVE
+
+
+def test_a_van_that_may_see_but_whose_record_is_not_synced_is_armed_on_the_disk(
+    path: Path, clocks: FakeClocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = Keeper(path, clocks)
+    keeper.load(taking())
+    keeper.meet(MET, waive_synchronisation=False)
+    fail_one_sync(monkeypatch)
+    assert Action.SEE not in keeper.decide().actions
+    assert (keeper.record.state, on_disk(path).state) == (State.ARMED, State.ARMED)
+    assert keeper.decide().actions == (Action.SEE,)
 
 
 def test_a_replacement_is_on_disk_when_it_is_taken_and_goes_on_seeing(path: Path, clocks: FakeClocks) -> None:
