@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import threading
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
@@ -38,23 +39,28 @@ class AuditLog:
         self._tree, self._end, self._note = reader.tree, reader.end, reader.note
         self._signer = signer
         self._clock = clock
+        self._told: Callable[[Event], None] = lambda _: None
         self._mutex = threading.Lock()
         self._usable = True
 
     @classmethod
-    def open(cls, path: Path, signer: NoteSigner, clock: Clock) -> "AuditLog":
+    def open(
+        cls, path: Path, signer: NoteSigner, clock: Clock, told: Callable[[Event], None] = lambda _: None
+    ) -> "AuditLog":
         """The log at `path`, made if missing; its folder must exist. Cuts a torn write, and says so in the log.
 
+        `told` hears of every event, in order: of those that are in it before this returns, of later ones when they are
+        on the disk. If this raises, what it heard is void.
         ConfigError if another process has it open, or the file is something else. UntrustedInputError if it was
         changed or another key signed it: keep it, and start a new one.
         """
         file = _open_locked(path)
         try:
             reader = LogReader(file, signer.verifier.key)
-            for _ in reader.entries():
-                pass
+            _tell(reader, told)
             _require_ours(file, path, reader, signer)
             log = cls(file, path, reader, signer, clock)
+            log._told = told
             system = f"system:{signer.name}"
             events: list[Event] = []
             if reader.tree.size == 0:
@@ -92,6 +98,8 @@ class AuditLog:
             note = Checkpoint(self._signer.name, tree.size, tree.root()).sign(self._signer)
             self._write(b"".join(lines), checkpoint_line(note))
             self._tree, self._note = tree, note
+            for event in events:
+                self._told(event)
 
     def checkpoint(self) -> bytes:
         """The signed note over all that was recorded: to be published, so that somebody else is a witness."""
@@ -161,6 +169,21 @@ def _open_locked(path: Path) -> BinaryIO:
 def _not_openable(path: Path, error: OSError) -> ConfigError:
     why = error.strerror or "it is no ordinary file"
     return ConfigError(Reason.FILE_UNWRITABLE, f"the log {path} cannot be opened: {why}", fix="check path and rights")
+
+
+def _tell(reader: LogReader, told: Callable[[Event], None]) -> None:
+    """Read everything, and pass on what a checkpoint covers: what a torn write left was never acknowledged."""
+    waiting: list[Entry] = []
+    end = 0
+    for entry in reader.entries():
+        if reader.end != end:
+            for covered in waiting:
+                told(covered.event)
+            waiting, end = [], reader.end
+        waiting.append(entry)
+    for last in waiting:
+        if last.index < reader.tree.size:
+            told(last.event)
 
 
 def _require_ours(file: BinaryIO, path: Path, reader: LogReader, signer: NoteSigner) -> None:

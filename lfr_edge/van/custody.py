@@ -158,6 +158,14 @@ class Custody:
             found = Conditions(0 if fault.reason in _UNSIGNED else required, required, fault.reason)
         self._keeper.meet(found, waive_synchronisation=waived)
 
+    def loaded_event(self) -> DeploymentLoaded:
+        """What is loaded, for a log that does not know of it. LfrEdgeError if it does not stand any more."""
+        terms = lifecycle.loaded(self._keeper.record)
+        if terms is None:
+            raise RuntimeError("nothing is loaded")
+        with closing(deployment.check(self.package, self._config, self._engine_set)) as checked:
+            return self._loaded(checked, terms, SYSTEM)
+
     def destroy(self) -> None:
         """Key and package of what has ended: before anything is said of it. DeviceError if the disk refuses."""
         with self._mutex:

@@ -44,12 +44,11 @@ class Keeper:
         self._clocks = clocks
         self._mutex = threading.RLock()
         self._conditions = NOT_CHECKED
+        self._held_back: Reason | None = None
         self._waived = False
         self._asked: tuple[str, Reading] | None = None
         stored = _read(path)
         time = believe(stored.anchor if stored else None, clocks.read())
-        self.was_live = stored is not None and stored.state is State.LIVE
-        """Did the process before this one end while it saw."""
         self._record = lifecycle.restarted(stored) if stored else lifecycle.first_record(time)
         self._blind: Reason | None = Reason.NO_ORDER
         self._unwritten = False
@@ -84,6 +83,11 @@ class Keeper:
         with self._mutex:
             self._conditions, self._waived = conditions, waive_synchronisation
 
+    def hold_back(self, reason: Reason | None) -> None:
+        """What else keeps the van from seeing: nothing that is wrong with its deployment."""
+        with self._mutex:
+            self._held_back = reason
+
     def decide(self, request: Request = Request.NONE) -> Decision:
         """Look at the clocks, and write down what follows. Its actions are now to be carried out.
 
@@ -91,7 +95,8 @@ class Keeper:
         """
         with self._mutex:
             time = self._time()
-            decision = lifecycle.step(self._record, time, self._conditions, request)
+            conditions = replace(self._conditions, fault=self._conditions.fault or self._held_back)
+            decision = lifecycle.step(self._record, time, conditions, request)
             changed = _without_mark(decision.record) != _without_mark(self._record)
             # Between two writes the boot clock carries the mark on; a power cut costs at most this much of it.
             due = decision.record.anchor.mark - self._record.anchor.mark >= TOLERANCE

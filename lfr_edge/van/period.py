@@ -5,6 +5,7 @@ And what whoever loads an order that replaces another has to know of it (`succes
 Whether the van may see is the record's business (`keeper`), what happens within a period is `period_log`'s.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Literal
 from lfr_edge.audit.events import PeriodBegan, PeriodEnded
 from lfr_edge.audit.fields import Event
 from lfr_edge.audit.log import AuditLog
-from lfr_edge.errors import PolicyError, Reason
+from lfr_edge.errors import DeviceError, PolicyError, Reason
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.messages.order import Order
 from lfr_edge.van.authority import Ending
@@ -26,6 +27,8 @@ from lfr_edge.van.keeper import Keeper
 from lfr_edge.van.late_log import LateLog
 from lfr_edge.van.lifecycle import Cause, Request, State
 from lfr_edge.van.succession import Commit
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -68,7 +71,12 @@ class Period:
             threshold=f"{order.threshold:.4f}",
             cameras=cameras,
         )
-        self.log.append(began)
+        try:
+            self.log.append(began)
+        except DeviceError as error:
+            _LOG.error("order %s does not begin: %s", order.id, error)
+            self._began = False
+            return False
         return True
 
     def may_see(self) -> bool:

@@ -21,7 +21,6 @@ from lfr_edge.audit.checkpoint import log_origin
 from lfr_edge.audit.events import (
     ClockRecovered,
     CommandReceived,
-    PeriodEnded,
     Started,
     Stopped,
 )
@@ -34,12 +33,14 @@ from lfr_edge.errors import ConfigError, DeviceError, LfrEdgeError, PolicyError,
 from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, load_engine_set
 from lfr_edge.messages.clock import open_statement
 from lfr_edge.messages.command import StopCommand
+from lfr_edge.van import lifecycle
 from lfr_edge.van.clocks import Clocks
 from lfr_edge.van.commands import Commands
 from lfr_edge.van.control import ControlSocket, Order, Peer, Reply
 from lfr_edge.van.custody import SYSTEM, Custody, warn_of_low_stock
 from lfr_edge.van.daemon import Daemon
 from lfr_edge.van.duties import Duties
+from lfr_edge.van.history import History
 from lfr_edge.van.keeper import Keeper, make_state_folder
 from lfr_edge.van.late_log import LateLog
 from lfr_edge.van.lifecycle import Conditions, Request, State
@@ -76,7 +77,8 @@ class Service:
         commands = Commands(config.force, config.van, commanders, self._carry_out, clock)
         make_state_folder(config.state)
         signer = NoteSigner(log_origin(config.force, config.van), SigningKey.from_file(config.keys.alert))
-        self._log = AuditLog.open(config.state / "audit.log", signer, clock)
+        self._history = History()
+        self._log = AuditLog.open(config.state / "audit.log", signer, clock, self._history.hear)
         self._late = LateLog(self._log)
         try:
             self._keeper = Keeper(config.state / "deployment.json", clocks)
@@ -106,6 +108,7 @@ class Service:
             self._say_started()
             self._custody.tidy()
             self._custody.verify()
+            self._say_loaded()
             warn_of_low_stock(self._custody.holding.stock, lasting=self._config.keys.deployment is not None)
             self._control.start()
             try:
@@ -126,17 +129,25 @@ class Service:
             config_sha256=self._config_sha256,
             engine_set=self._engine_set.digest,
         )
-        self._late.say(started)
-        record = self._keeper.record
-        if self._keeper.was_live and record.terms is not None:
-            why = "the process before this one did not end in order"
-            self._late.say(PeriodEnded(by=SYSTEM, why=why, order=record.terms.order, cause="power-loss"))
+        self._late.say(started, *self._history.missing(self._keeper.record))
+
+    def _say_loaded(self) -> None:
+        """What is loaded, for a log that does not know of it: it was begun anew, or its disk failed."""
+        terms = lifecycle.loaded(self._keeper.record)
+        if terms is None or self._history.knows(terms.order_sha256):
+            return
+        try:
+            self._late.say(self._custody.loaded_event())
+        except LfrEdgeError:
+            return  # `verify` has said what is wrong, and the van does not see
 
     def _wait(self) -> Next | None:
         """Be blind until the van may see (None), or there is something else to do."""
         verified = time.monotonic()
         with Post(self._config, self._config_sha256, self._custody, self.period, self._clock) as post:
             while not self.stop_asked:
+                # A period that cannot be logged does not begin.
+                self._keeper.hold_back(None if self._late.say() else Reason.FILE_UNWRITABLE)
                 decision = self._keeper.decide()
                 record = decision.record
                 self._duties.erase(decision)
@@ -144,7 +155,6 @@ class Service:
                     post.begin()
                     if record.state is State.LIVE:
                         return None
-                self._late.say()
                 post.say(record.state.value, decision.blind)
                 if self._keeper.faulty and time.monotonic() - verified > _VERIFY_AGAIN_S:
                     verified = time.monotonic()

@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -162,8 +163,12 @@ def require_the_end(van: Kit) -> None:
     verify_log(van.state / "audit.log", key)
     with (van.state / "audit.log").open("rb") as file:
         kinds = [entry.event.kind for entry in unverified_entries(file)]
-    assert "deployment-loaded" in kinds
     assert "deployment-erased" in kinds
+    lives = [kind for kind in kinds if kind in {"deployment-loaded", "deployment-refused", "deployment-erased"}]
+    assert lives[0] == "deployment-loaded"
+    assert not {("deployment-loaded",) * 2, ("deployment-refused", "deployment-erased")} & {*pairwise(lives)}, (
+        "a loading that was cut off is in the log as one"
+    )
 
 
 def test_a_deployment_killed_at_every_step_comes_to_its_end(van: Kit, original: Kit) -> None:

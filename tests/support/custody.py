@@ -20,6 +20,7 @@ from lfr_edge.inference.manifest import EngineSet, load_engine_set
 from lfr_edge.messages.examples import ORDER
 from lfr_edge.messages.order import Order, VanAssignment, sign_order
 from lfr_edge.van.custody import Custody
+from lfr_edge.van.history import History
 from lfr_edge.van.keeper import Keeper
 from lfr_edge.van.prekeys import PrekeyStock
 from lfr_edge.van.trusted_time import Reading
@@ -101,9 +102,12 @@ class Kit:
         """The van starts."""
         clock = ManualClock(self.clocks.reading.wall)
         key = SigningKey.from_file(self.folder / "alert.key")
-        log = AuditLog.open(self.state / "audit.log", NoteSigner(log_origin("example", "van-1"), key), clock)
+        history = History()
+        signer = NoteSigner(log_origin("example", "van-1"), key)
+        log = AuditLog.open(self.state / "audit.log", signer, clock, history.hear)
         try:
             keeper = Keeper(self.state / "deployment.json", self.clocks)
+            log.append(*history.missing(keeper.record))
             custody = Custody(self.config, ENGINE_SET, keeper, log, clock)
             custody.tidy()
             custody.verify()

@@ -359,3 +359,34 @@ def test_an_append_does_not_read_the_log_again(path: Path, monkeypatch: pytest.M
     log.append(EVENT)
     log.close()
     assert len(hashed) == 1
+
+
+def test_whoever_wants_to_is_told_what_is_in_the_log_and_what_comes(path: Path) -> None:
+    write_log(path, SIGNER, THREE)
+    told: list[Event] = []
+    with AuditLog.open(path, SIGNER, ManualClock(START), told.append) as log:
+        assert told == events(path)
+        log.append(EVENT, EVENT)
+        assert told == events(path)
+    assert len(told) == 6
+
+
+def test_nobody_is_told_of_what_was_never_acknowledged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = write_log(path, SIGNER, THREE)
+    whole = path.read_bytes()
+    last_checkpoint = whole.rindex(b'{"checkpoint"')
+    for torn in (last_checkpoint, len(whole) - 1):  # the last entry is there, what covers it is not
+        path.write_bytes(whole[:torn])
+        told: list[Event] = []
+        with AuditLog.open(path, SIGNER, ManualClock(START), told.append) as log:
+            assert [event.kind for event in told] == ["log-created", "started", "stopped", "log-recovered"]
+
+            def full(*_: object) -> None:
+                raise OSError(28, "no space left")
+
+            with monkeypatch.context() as patched:
+                patched.setattr(log_module, "_write_at", full)
+                with pytest.raises(DeviceError):
+                    log.append(EVENT)
+            assert len(told) == 4
+    assert lengths[-1] == len(whole)

@@ -239,7 +239,6 @@ def test_what_the_deployment_before_met_says_nothing_of_a_new_one(path: Path, cl
 def test_a_new_process_is_armed_and_sees_only_after_it_verified_again(path: Path, clocks: FakeClocks) -> None:
     live(path, clocks)
     again = Keeper(path, clocks)
-    assert again.was_live
     assert again.record.state is State.ARMED
     assert again.decide().actions == ()
     again.meet(MET, waive_synchronisation=False)

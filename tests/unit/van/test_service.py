@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +12,7 @@ from typing import ClassVar
 import pytest
 from support.custody import Kit, kit
 
-from lfr_edge.audit.events import Event
+from lfr_edge.audit.events import Event, PeriodBegan
 from lfr_edge.audit.log import AuditLog
 from lfr_edge.audit.reader import unverified_entries
 from lfr_edge.clock import ManualClock
@@ -462,3 +463,112 @@ def test_a_start_erases_what_has_ended_before_it_says_so(tmp_path: Path, monkeyp
         again.wait(lambda: all(name.startswith("receipts") for name in van.files()))
         again.service.stop()
         assert again.end() is Next.STOP
+
+
+def full_of(*kinds: str) -> Callable[..., None]:
+    """An `AuditLog.append` whose disk has no room for these kinds of event; without any, for none."""
+    genuine = AuditLog.append
+
+    def append(log: AuditLog, *events: Event) -> None:
+        if any(not kinds or event.kind in kinds for event in events):
+            raise DeviceError(Reason.FILE_UNWRITABLE, "no space left", fix="make room")
+        genuine(log, *events)
+
+    return append
+
+
+def test_a_period_that_cannot_be_logged_does_not_begin_until_there_is_room(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(AuditLog, "append", full_of("period-began"))
+        running.load()
+        assert running.end() is Next.AGAIN, "not with a fault of ours"
+    assert fake().opened == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(AuditLog, "append", full_of())
+        again = Running(running.van, running.control)
+        again.wait(lambda: ("armed", Reason.FILE_UNWRITABLE) in FakePost.said)
+        time.sleep(0.5)
+        assert (fake().opened, again.record().state) == (0, State.ARMED)
+        reply = ask(again.control, Order(do="status"))
+        assert (reply.state, reply.blind) == ("armed", "file-unwritable")
+    again.wait(lambda: fake().opened == 1)
+    again.service.stop()
+    again.end()
+    assert len(again.events("period-began")) == len(again.events("period-ended")) == 1
+    assert len(again.events("started")) == 2
+
+
+def test_a_log_that_fills_while_the_van_sees_does_not_blind_it(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(running)
+    with monkeypatch.context() as patched:
+        patched.setattr(AuditLog, "append", full_of())
+        assert not running.service.period.note(running.events("period-began")[0])
+        time.sleep(0.3)
+        assert running.service.period.may_see()
+
+
+@pytest.mark.parametrize("point", ["live", "began", "blind", "ended", "erased"])
+def test_a_power_cut_leaves_no_period_open_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    van = kit(tmp_path / "van")
+    order = van.seal()
+    holder = van.process()
+    with van.package.open("rb") as package:
+        holder.custody.take(package, "account:technician")
+    holder.keeper.decide()
+    if point != "live":
+        began = {"order": order.id, "watchlist_sha256": order.watchlist_sha256, "engine_set": "0" * 64}
+        holder.log.append(PeriodBegan(by="system:lfr-edge", why="test", threshold="0.5000", cameras=("n",), **began))
+    if point in {"ended", "erased"}:
+        holder.keeper.decide(Request.STOP)
+    if point == "blind":
+        holder.keeper.rest()
+    if point == "erased":
+        holder.custody.erase()
+    holder.close()  # here the power fails
+    monkeypatch.setattr(serving, "Post", FakePost)
+    monkeypatch.setattr(serving, "Daemon", type("FakeDaemon", (FakeDaemon,), {"order": order}))
+    with TemporaryDirectory(prefix="lfr-") as short:
+        again = Running(van, Path(short) / "control.sock")
+        again.wait(lambda: FakePost.said or fake().opened)
+        again.service.stop()
+        again.end()
+    first = {"live": [], "began": ["power-loss"], "blind": ["power-loss"], "ended": ["stop"], "erased": ["stop"]}[point]
+    causes = [event.model_dump()["cause"] for event in again.events("period-ended")]
+    assert causes[: len(first)] == first
+    assert len(causes) == len(again.events("period-began"))
+
+
+@contextmanager
+def restarted(running: Running) -> Iterator[Running]:
+    """The next process of the same van."""
+    running.service.stop()
+    running.end()
+    FakePost.said.clear()
+    again = Running(running.van, running.control)
+    try:
+        again.wait(lambda: FakePost.said)
+        yield again
+    finally:
+        again.service.stop()
+        again.end()
+
+
+def test_a_log_that_was_begun_anew_says_what_is_loaded(running: Running) -> None:
+    running.van.seal(not_before=running.van.clocks.reading.wall + timedelta(minutes=1))
+    running.load()
+    (loaded,) = running.events("deployment-loaded")
+    running.service.stop()
+    running.end()
+    (running.van.state / "audit.log").unlink()
+    with restarted(running) as again:
+        (known,) = again.events("deployment-loaded")
+    assert known.model_copy(update={"by": loaded.by}) == loaded
+    with restarted(again) as once_more:
+        assert len(once_more.events("started")) == 2
+        assert len(once_more.events("deployment-loaded")) == 1
