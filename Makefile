@@ -13,7 +13,7 @@ override export CAMERA := $(value CAMERA)
 override export ENGINE_SET := $(value ENGINE_SET)
 override export BESIDE := $(value BESIDE)
 
-.PHONY: demo test test-all faults check accuracy bench setup setup-bench lock
+.PHONY: demo test test-all faults fuzz check accuracy bench setup setup-bench lock
 
 demo: setup
 	@$(BIN)/lfr-edge demo $(if $(ONCE),--once) $(if $(FULL_SPEED),--full-speed) $${CLIP:+--clip="$$CLIP"} \
@@ -28,6 +28,14 @@ test-all: setup
 # kill -9 at every step of a deployment on the disk, and at a thousand random ones.
 faults: setup
 	@$(BIN)/pytest tests/faults
+
+# Every parser of outside bytes, guided by coverage, FUZZ_S seconds each; PARSERS= only these. Skipped, with the reason,
+# where atheris cannot be installed.
+FUZZ_S ?= 10
+FUZZ_PACKAGES := build/fuzz-packages
+fuzz: setup
+	@BIN='$(BIN)' FUZZ_PACKAGES='$(FUZZ_PACKAGES)' sh tests/fuzz/setup.sh || exit 0; \
+		PYTHONPATH=tests:$(FUZZ_PACKAGES) $(BIN)/python -m fuzz.guided --seconds $(FUZZ_S) $(PARSERS)
 
 check: setup
 	@$(BIN)/ruff check
@@ -71,3 +79,5 @@ lock:
 		--quiet pyproject.toml -o requirements.lock >/dev/null
 	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.10 \
 		--quiet requirements-bench.in -o requirements-bench.lock >/dev/null
+	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.10 \
+		--quiet requirements-fuzz.in -o requirements-fuzz.lock >/dev/null

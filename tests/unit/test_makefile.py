@@ -53,3 +53,16 @@ def test_bench_measures_the_default_set_and_nothing_else_beside_the_others(tmp_p
     assert [said[place + 1] for place, word in enumerate(said) if word == "--engine-set"] == ["yunet-mobilefacenet"]
     assert "--long" not in said
     assert not any(word.startswith("--beside") for word in said)
+
+
+def test_fuzzing_without_atheris_is_skipped_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    for name, does in {"python": "echo Python 9.9", "pip": "echo 'no such wheel'; exit 1"}.items():
+        command = tmp_path / "bin" / name
+        command.write_text(f"#!/bin/sh\n{does}\n", "utf-8")
+        command.chmod(0o755)
+    make = ["make", "-s", "-o", "setup", "fuzz", f"VENV={tmp_path}", f"FUZZ_PACKAGES={tmp_path / 'packages'}"]
+    done = subprocess.run(make, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stderr == "fuzz: skipped, atheris cannot be installed here: no such wheel\n"
+    assert done.stdout == ""
+    assert not (tmp_path / "packages").exists()
