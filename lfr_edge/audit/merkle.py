@@ -50,11 +50,6 @@ class CompactTree:
         other._followed, other._met = self._followed, list(self._met)
         return other
 
-    def follow_last_subtree(self) -> list[bytes]:
-        """Follow the newest perfect subtree; returns how a consistency proof from this size begins."""
-        self._followed, self._met = len(self._subtrees) - 1, []
-        return [] if len(self._subtrees) == 1 else [self._subtrees[-1]]
-
     def root(self) -> bytes:
         """The root over all leaves so far; of no leaves, the hash of nothing."""
         if not self._subtrees:
@@ -112,31 +107,3 @@ def root_of_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes])
             root = node_hash(root, sibling)
         place, last = place >> 1, last >> 1
     return root if last == 0 else None
-
-
-def is_consistent(old: tuple[int, bytes], new: tuple[int, bytes], proof: Sequence[bytes]) -> bool:
-    """Whether the proof shows that the tree of this size and root, `new`, begins with the whole of `old`."""
-    (old_size, old_root), (new_size, new_root) = old, new
-    if any(len(node) != HASH_BYTES for node in (old_root, new_root, *proof)):
-        return False
-    if old_size in (0, new_size):
-        first = new_root if old_size == new_size else CompactTree().root()
-        return not proof and 0 <= old_size <= new_size and old_root == first
-    if not 0 < old_size < new_size or not proof:
-        return False
-    # RFC 9162, 2.1.4.2, whose names are fn, sn, fr and sr.
-    path = list(proof) if old_size & (old_size - 1) else [old_root, *proof]
-    shift = _trailing_zeros(old_size)
-    place, last = (old_size - 1) >> shift, (new_size - 1) >> shift
-    seen_old = seen_new = path[0]
-    for sibling in path[1:]:
-        if last == 0:
-            return False
-        if place & 1 or place == last:
-            seen_old, seen_new = node_hash(sibling, seen_old), node_hash(sibling, seen_new)
-            while not place & 1 and place:
-                place, last = place >> 1, last >> 1
-        else:
-            seen_new = node_hash(seen_new, sibling)
-        place, last = place >> 1, last >> 1
-    return last == 0 and seen_old == old_root and seen_new == new_root

@@ -1,4 +1,7 @@
-"""Proofs for somebody who is not shown the log: that an entry is in it (C2SP tlog-proof), that it only grew."""
+"""Proofs for somebody who is not shown the log: that an entry is in it (C2SP tlog-proof).
+
+That a log only grew shows by comparing it with kept checkpoints (`reader.verify_log`).
+"""
 
 import base64
 import re
@@ -64,24 +67,6 @@ def check_inclusion(untrusted_proof: bytes, key: VerifyKey) -> Proved:
             fix="ask for the proof again; if it stays wrong, the entry was changed",
         )
     return Proved(Entry.from_canonical(content), checkpoint)
-
-
-def prove_consistency(path: Path, key: VerifyKey, old_size: int) -> list[bytes]:
-    """Proof that the log's last checkpoint goes on from its first `old_size` entries; for `merkle.is_consistent`."""
-    proof: list[bytes] = []
-    with open_log(path) as file:
-        reader = LogReader(file, key)
-        for _ in reader.entries():
-            if reader.tree.size == old_size:
-                proof = reader.tree.follow_last_subtree()
-    reader.require_whole(path)
-    if not 0 < old_size <= reader.tree.size:
-        raise ConfigError(
-            Reason.VALUE_INVALID,
-            f"{path} never had {old_size} entries",
-            fix=f"name a size from 1 to {reader.tree.size}",
-        )
-    return [] if old_size == reader.tree.size else proof + reader.tree.path()
 
 
 def _from_base64(text: bytes) -> bytes:

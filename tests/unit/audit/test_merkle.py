@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lfr_edge.audit.merkle import CompactTree, is_consistent, leaf_hash, node_hash, root_of_inclusion
+from lfr_edge.audit.merkle import CompactTree, leaf_hash, node_hash, root_of_inclusion
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "rfc6962" / "merkle.json").read_text("utf-8"))
 PUBLISHED = [bytes.fromhex(leaf) for leaf in VECTORS["leaves"]]
@@ -39,29 +39,11 @@ def path_by_definition(index: int, leaves: list[bytes]) -> list[bytes]:
     return [*path_by_definition(index - k, leaves[k:]), root_by_definition(leaves[:k])]
 
 
-def proof_by_definition(old: int, leaves: list[bytes], *, known: bool = True) -> list[bytes]:
-    """PROOF and SUBPROOF of section 2.1.2."""
-    if old == len(leaves):
-        return [] if known else [root_by_definition(leaves)]
-    k = split(len(leaves))
-    if old <= k:
-        return [*proof_by_definition(old, leaves[:k], known=known), root_by_definition(leaves[k:])]
-    return [*proof_by_definition(old - k, leaves[k:], known=False), root_by_definition(leaves[:k])]
-
-
 def tree_of(leaves: list[bytes], *, follow: int | None = None) -> CompactTree:
     tree = CompactTree()
     for index, leaf in enumerate(leaves):
         tree.append(leaf_hash(leaf), follow=index == follow)
     return tree
-
-
-def consistency(old: int, leaves: list[bytes]) -> list[bytes]:
-    tree = tree_of(leaves[:old])
-    proof = tree.follow_last_subtree()
-    for leaf in leaves[old:]:
-        tree.append(leaf_hash(leaf))
-    return proof + tree.path()
 
 
 def damaged(nodes: list[bytes]) -> list[list[bytes]]:
@@ -89,16 +71,6 @@ def test_the_published_inclusion_proofs(vector: dict[str, int]) -> None:
     assert root.hex() == VECTORS["roots"][len(leaves) - 1]
 
 
-@pytest.mark.parametrize("vector", VECTORS["consistency"], ids=str)
-def test_the_published_consistency_proofs(vector: dict[str, int]) -> None:
-    old, leaves = vector["old"], PUBLISHED[: vector["new"]]
-    proof = [] if old == len(leaves) else consistency(old, leaves)
-    assert [node.hex() for node in proof] == vector["proof"]
-    assert proof == proof_by_definition(old, leaves)
-    roots = [bytes.fromhex(root) for root in VECTORS["roots"]]
-    assert is_consistent((old, roots[old - 1]), (len(leaves), roots[len(leaves) - 1]), proof)
-
-
 def test_roots_and_proofs_of_every_size_are_those_of_the_definition() -> None:
     for size in range(1, LARGEST + 1):
         leaves = LEAVES[:size]
@@ -108,10 +80,6 @@ def test_roots_and_proofs_of_every_size_are_those_of_the_definition() -> None:
             path = tree_of(leaves, follow=index).path()
             assert path == path_by_definition(index, leaves)
             assert root_of_inclusion(leaf_hash(leaves[index]), index, size, path) == root
-        for old in range(1, size):
-            proof = consistency(old, leaves)
-            assert proof == proof_by_definition(old, leaves)
-            assert is_consistent((old, root_by_definition(leaves[:old])), (size, root), proof)
 
 
 def test_no_damaged_inclusion_proof_leads_to_the_root() -> None:
@@ -125,31 +93,6 @@ def test_no_damaged_inclusion_proof_leads_to_the_root() -> None:
                 assert root_of_inclusion(leaf, other, size, path) != root
             assert root_of_inclusion(leaf_hash(b"another"), index, size, path) != root
             assert root_of_inclusion(LEAVES[index], index, size, path) is None
-
-
-def test_no_damaged_consistency_proof_is_taken() -> None:
-    roots = [root_by_definition(LEAVES[:size]) for size in range(14)]
-    for new in range(2, 14):
-        for old in range(1, new):
-            proof = proof_by_definition(old, LEAVES[:new])
-            for wrong in [*damaged(proof), []]:
-                assert not is_consistent((old, roots[old]), (new, roots[new]), wrong)
-            assert not is_consistent((old, roots[new]), (new, roots[old]), proof)
-            assert not is_consistent((new, roots[new]), (old, roots[old]), proof)
-            assert not is_consistent((old, roots[old - 1]), (new, roots[new]), proof)
-            assert not is_consistent((old, roots[old]), (new, roots[new - 1]), proof)
-            assert not is_consistent((old, roots[old]), (2 * new, roots[new]), proof)
-
-
-def test_trees_of_one_size_are_consistent_only_if_they_are_the_same() -> None:
-    one, other = tree_of(LEAVES[:5]).root(), tree_of(LEAVES[1:6]).root()
-    empty = CompactTree().root()
-    assert is_consistent((5, one), (5, one), [])
-    assert not is_consistent((5, one), (5, other), [])
-    assert not is_consistent((5, one), (5, one), [one])
-    assert is_consistent((0, empty), (5, one), [])
-    assert not is_consistent((0, one), (5, one), [])
-    assert not is_consistent((-1, empty), (5, one), [])
 
 
 def test_a_leaf_is_never_a_node() -> None:

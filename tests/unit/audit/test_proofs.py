@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 from support.audit_events import EXAMPLES, signer, write_log
 
-from lfr_edge.audit.checkpoint import open_checkpoint
-from lfr_edge.audit.merkle import is_consistent
-from lfr_edge.audit.proofs import check_inclusion, prove_consistency, prove_inclusion
+from lfr_edge.audit.proofs import check_inclusion, prove_inclusion
 from lfr_edge.audit.reader import verify_log
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, LfrEdgeError, Reason, UntrustedInputError
@@ -83,33 +81,13 @@ def test_an_entry_that_is_not_there_is_one_clear_error(path: Path, index: int) -
 def test_a_changed_log_proves_nothing(path: Path, tmp_path: Path) -> None:
     changed = tmp_path / "changed.log"
     changed.write_bytes(path.read_bytes().replace(b"registry", b"package_"))
-    for prove in (prove_inclusion, prove_consistency):
-        with pytest.raises(LfrEdgeError):
-            prove(changed, KEY.public, 3)
+    with pytest.raises(LfrEdgeError):
+        prove_inclusion(changed, KEY.public, 3)
 
 
 def test_a_log_with_an_unsigned_end_proves_nothing(path: Path, tmp_path: Path) -> None:
     longer = tmp_path / "longer.log"
     longer.write_bytes(path.read_bytes() + b"\n")
-    for prove in (prove_inclusion, prove_consistency):
-        with pytest.raises(UntrustedInputError) as refused:
-            prove(longer, KEY.public, 3)
-        assert refused.value.reason is Reason.TRUNCATED
-
-
-def test_the_log_goes_on_from_each_of_its_checkpoints(path: Path) -> None:
-    lines = path.read_text("utf-8").splitlines()[1::2]
-    notes = [line.encode().decode("unicode_escape").encode("latin-1") for line in lines]
-    checkpoints = [open_checkpoint(note[15:-2], SIGNER.verifier) for note in notes]
-    last = checkpoints[-1]
-    for old in checkpoints:
-        proof = prove_consistency(path, KEY.public, old.size)
-        assert is_consistent((old.size, old.root), (last.size, last.root), proof)
-        other = checkpoints[old.size % SIZE]
-        assert not is_consistent((old.size, other.root), (last.size, last.root), proof)
-
-
-@pytest.mark.parametrize("size", [0, SIZE + 1])
-def test_a_size_that_never_was_is_one_clear_error(path: Path, size: int) -> None:
-    with pytest.raises(ConfigError, match="never had"):
-        prove_consistency(path, KEY.public, size)
+    with pytest.raises(UntrustedInputError) as refused:
+        prove_inclusion(longer, KEY.public, 3)
+    assert refused.value.reason is Reason.TRUNCATED
