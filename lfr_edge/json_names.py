@@ -6,7 +6,7 @@ import json
 def has_repeated_names(valid_json: str) -> bool:
     """Whether an object in it has two members of one name. ValueError or RecursionError if it is not JSON."""
     try:
-        json.loads(valid_json, object_pairs_hook=_distinct_names)
+        _DECODER.decode(valid_json)
     except _RepeatedNameError:
         return True
     return False
@@ -19,3 +19,7 @@ class _RepeatedNameError(ValueError):
 def _distinct_names(pairs: list[tuple[str, object]]) -> None:
     if len(dict(pairs)) != len(pairs):
         raise _RepeatedNameError
+
+
+# Made once: `json.loads` with a hook makes one for each call, which takes longer than reading a watchlist's entry.
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct_names)
