@@ -19,7 +19,9 @@ from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.messages.alert import Alert, SealedAlert, sign_and_seal
 from lfr_edge.messages.ids import uuid7
+from lfr_edge.messages.match import StatedMatch
 from lfr_edge.messages.order import Order
+from lfr_edge.messages.volunteer_pass import SealedPass, VolunteerPass, sign_and_seal_pass
 from lfr_edge.pipeline.evidence import Match
 from lfr_edge.watchlist.pictures import PictureStore
 
@@ -32,7 +34,7 @@ _CONTEXT_LONGEST_PX = 960
 
 @dataclass(frozen=True, slots=True)
 class JpegEvidenceSealer:
-    """Seals alerts of one van in one deployment."""
+    """Seals alerts and test passes of one van in one deployment."""
 
     van: str
     order: Order
@@ -42,36 +44,51 @@ class JpegEvidenceSealer:
     clock: Clock
 
     def seal(self, match: Match, sample: NDArray[Any], context: NDArray[Any]) -> SealedAlert:
-        """A signed and encrypted alert. Pictures are (h, w, 3) uint8 BGR; nothing of them is kept."""
-        entry, decided_at = match.candidate.entry, self.clock.utc()
+        """See `EvidenceSealer`."""
+        entry = match.candidate.entry
+        if entry.response == "test-pass":
+            raise RuntimeError("a volunteer's match was about to become an alert")
         alert = Alert(
-            id=uuid7(),
-            van=self.van,
-            force=self.order.force,
-            order=self.order.id,
-            entry=entry.id,
+            **dict(self._stated(match)),
             category=entry.category,
             response=entry.response,
-            score=match.candidate.score,
-            threshold=self.order.threshold,
-            margin=None if match.runner_up is None else match.candidate.cosine - match.runner_up.cosine,
             runner_up=None if match.runner_up is None else match.runner_up.entry.id,
             faces=match.faces,
-            camera=match.camera,
-            captured_at=match.captured_at,
-            decided_at=decided_at,
-            expires_at=decided_at + timedelta(hours=self.order.alert_expiry_h),
             place=self.order.place,
             contract=self.engine_set.contract,
-            engine_set=self.engine_set.digest,
-            watchlist_sha256=self.order.watchlist_sha256,
-            recipients=self.order.recipients,
             sample=_jpeg(sample, quality=_SAMPLE_QUALITY, longest_px=_SAMPLE_LONGEST_PX),
             reference=self.pictures.open(entry),
             context=_jpeg(context, quality=_CONTEXT_QUALITY, longest_px=_CONTEXT_LONGEST_PX),
             ack_token=secrets.token_hex(32),
         )
         return sign_and_seal(alert, self.key, self.order.recipients)
+
+    def seal_pass(self, match: Match) -> SealedPass:
+        """See `EvidenceSealer`."""
+        if not match.candidate.entry.is_volunteer:
+            raise RuntimeError("a match that is no volunteer's was about to become a test pass")
+        return sign_and_seal_pass(VolunteerPass(**dict(self._stated(match))), self.key, self.order.recipients)
+
+    def _stated(self, match: Match) -> StatedMatch:
+        """What an alert and a test pass both say."""
+        decided_at = self.clock.utc()
+        return StatedMatch(
+            id=uuid7(),
+            van=self.van,
+            force=self.order.force,
+            order=self.order.id,
+            entry=match.candidate.entry.id,
+            score=match.candidate.score,
+            threshold=self.order.threshold,
+            margin=None if match.runner_up is None else match.candidate.cosine - match.runner_up.cosine,
+            camera=match.camera,
+            captured_at=match.captured_at,
+            decided_at=decided_at,
+            expires_at=decided_at + timedelta(hours=self.order.alert_expiry_h),
+            engine_set=self.engine_set.digest,
+            watchlist_sha256=self.order.watchlist_sha256,
+            recipients=self.order.recipients,
+        )
 
 
 def _jpeg(pixels: NDArray[Any], *, quality: int, longest_px: int) -> bytes:

@@ -322,20 +322,22 @@ class AlertAcknowledged(Event):
 
 
 class AlertsErased(Event):
-    """Sealed alerts were deleted from the van."""
+    """Sealed alerts were deleted from the van, and sealed test passes."""
 
     clauses, writer = (Clause.ERASURE,), Writer.VAN
     kind: Literal["alerts-erased"] = "alerts-erased"
     order: Identifier
     alerts: Count
+    test_passes: Count | None = None
     cause: Literal["acknowledged", "expired", "revoked", "deployment-ended"]
 
 
-class VolunteerPass(Event):
-    """A volunteer of the blue list walked past and was recognised: never an alert."""
+class PassDecided(Event):
+    """A volunteer of the blue list walked past and was recognised: never an alert, and the sample is kept nowhere."""
 
     clauses, writer = (Clause.INPUT, Clause.DATABASE), Writer.VAN
     kind: Literal["test-pass"] = "test-pass"
+    test_pass: MessageId
     order: Identifier
     entry: EntryId
     camera: Identifier
@@ -344,6 +346,16 @@ class VolunteerPass(Event):
     threshold: Decimal4
     watchlist_sha256: Digest
     engine_set: Digest
+
+
+class PassSent(Event):
+    """A test pass left for the control rooms that can open it."""
+
+    clauses, writer = (Clause.DISCLOSURE,), Writer.VAN
+    kind: Literal["test-pass-sent"] = "test-pass-sent"
+    test_pass: MessageId
+    order: Identifier
+    recipients: Annotated[tuple[Recipient, ...], Field(min_length=1, max_length=100), Distinct]
 
 
 class RecognitionTested(Event):

@@ -25,7 +25,7 @@ from lfr_edge.evaluation.faces import FaceReader, Features
 from lfr_edge.evaluation.truth import GroundTruth
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.inference.store import EngineStore
-from lfr_edge.messages.alert import SealedAlert
+from lfr_edge.messages.match import SealedMatch
 from lfr_edge.messages.order import Order, VanAssignment
 from lfr_edge.pipeline.decide import Decider, Rule
 from lfr_edge.pipeline.mailbox import Mailbox
@@ -152,8 +152,8 @@ class ClipStage:
         )
 
 
-def _deliver(outbox: Outbox, recipients: Sequence[str], alert: SealedAlert) -> None:
-    outbox.put(alert, timedelta(hours=24), recipients)
+def _deliver(outbox: Outbox, recipients: Sequence[str], sealed: SealedMatch) -> None:
+    outbox.put(sealed, timedelta(hours=24), recipients)
 
 
 def _enrolled(person: str, photo: Path, reader: FaceReader) -> tuple[str, Features, bytes]:

@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, metavar="DIR", help="for control-room.key (keep) and .recipient (give)"
     )
 
-    watch = actions.add_parser("watch", help="verify, open and print alerts as they come; acknowledges nothing")
+    watch = actions.add_parser(
+        "watch", help="verify, open and print alerts and test passes as they come; acknowledges nothing"
+    )
     _add_broker(watch)
     watch.add_argument("--identity", type=Path, required=True, metavar="FILE", help="control-room.key of keygen")
     watch.add_argument(
@@ -147,7 +149,8 @@ def _watch(args: argparse.Namespace) -> int:
         _say(f"watching alerts of {', '.join(sorted(van_keys))} at {broker}; Ctrl-C ends")
         _follow(session)
     checkpoints = f", checkpoints kept: {witness.kept}" if witness is not None else ""
-    _say(f"alerts: {watch.shown}, repeated: {watch.repeated}, refused: {watch.refused}{checkpoints}")
+    passed = f"test passes: {watch.test_passes}"
+    _say(f"alerts: {watch.shown}, {passed}, repeated: {watch.repeated}, refused: {watch.refused}{checkpoints}")
     return 0
 
 

@@ -32,7 +32,7 @@ from lfr_edge.cli.demo_scene import (
 )
 from lfr_edge.cli.demo_show import Outcome, closing_table, live_view
 from lfr_edge.clock import SystemClock
-from lfr_edge.control_room.watch import ReceivedAlert, RefusedAlert, Watch
+from lfr_edge.control_room.watch import Event, ReceivedAlert, Watch
 from lfr_edge.errors import ConfigError, DeviceError, Reason
 from lfr_edge.inference.store import EngineStore
 from lfr_edge.messages.status import Health, Status
@@ -101,7 +101,7 @@ def _make_room(page_file: Path) -> None:
 
 def _play(scene: Scene, shown: Footage, store: EngineStore, *, live: bool) -> Outcome:
     """Broker, watcher and van, until the footage ends or somebody presses Ctrl-C."""
-    events: list[ReceivedAlert | RefusedAlert] = []
+    events: list[Event] = []
     health: list[Health] = []
     states: list[str] = []
     broker_folder = scene.folder / "broker"

@@ -12,7 +12,7 @@ from rich.text import Text
 from lfr_edge.adapters.av_source import redacted
 from lfr_edge.cli.demo_scene import Footage, Scene
 from lfr_edge.control_room.display import block
-from lfr_edge.control_room.watch import ReceivedAlert, RefusedAlert
+from lfr_edge.control_room.watch import Event, ReceivedAlert
 from lfr_edge.messages.status import Health
 
 _ALERTS_IN_VIEW = 4
@@ -88,9 +88,7 @@ def _quantile(values: Sequence[float], share: float) -> float | None:
     return round(statistics.quantiles(values, n=100, method="inclusive")[round(share * 100) - 1], 1)
 
 
-def live_view(
-    scene: Scene, shown: Footage, events: Sequence[ReceivedAlert | RefusedAlert], health: Sequence[Health]
-) -> RenderableType:
+def live_view(scene: Scene, shown: Footage, events: Sequence[Event], health: Sequence[Health]) -> RenderableType:
     """One screen of the running demo."""
     heading = Text(f"{scene.engine_set.name} | {scene.entries} on the list | everybody else is forgotten", style="bold")
     cameras = Table("camera", "fps", "frames", "superseded", "undecodable", "faces found", "in view", "queue", "alerts")

@@ -38,6 +38,7 @@ class Purpose(Enum):
 
     ORDER = "application/vnd.lfr-edge.order+json"
     ALERT = "application/vnd.lfr-edge.alert+json"
+    TEST_PASS = "application/vnd.lfr-edge.test-pass+json"  # noqa: S105 - no password
     PREKEY = "application/vnd.lfr-edge.prekeys+json"
     COMMAND = "application/vnd.lfr-edge.command+json"
     CLOCK = "application/vnd.lfr-edge.clock+json"

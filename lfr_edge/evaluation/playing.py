@@ -20,6 +20,7 @@ from lfr_edge.evaluation.truth import Film, TrueFace
 from lfr_edge.evaluation.variants import Variant
 from lfr_edge.messages.alert import SealedAlert
 from lfr_edge.messages.ids import uuid7
+from lfr_edge.messages.volunteer_pass import SealedPass
 from lfr_edge.pipeline.decide import Decider, Rule
 from lfr_edge.pipeline.evidence import Match
 from lfr_edge.pipeline.extract import Extractor
@@ -52,6 +53,10 @@ class Recorder:
         entry, score = match.candidate.entry.id, match.candidate.score
         self.alerts.append(SeenAlert(self.frame.sequence, entry, self._who(self.frame, context), score, match.faces))
         return SealedAlert(uuid7(), match.captured_at, "evaluation", "evaluation", "evaluation", b"")
+
+    def seal_pass(self, match: Match) -> SealedPass:
+        """Nobody on an evaluation's list is a volunteer of the blue list."""
+        raise RuntimeError(f"entry {match.candidate.entry.id} is a volunteer's")
 
 
 @dataclass(frozen=True, slots=True)

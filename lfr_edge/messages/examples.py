@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from lfr_edge.messages.alert import Alert
 from lfr_edge.messages.order import Order, VanAssignment
 from lfr_edge.messages.status import CameraHealth, Health, Status
+from lfr_edge.messages.volunteer_pass import VolunteerPass
 
 RECIPIENT = "age1t7er0g32jq8ppqhl3xruzgtdkyekcwwteh3xfwpa0zznpddvxgcq7qrccz"
 JPEG = base64.b64decode(
@@ -69,6 +70,24 @@ ALERT = Alert(
     reference=JPEG,
     context=JPEG,
     ack_token="5" * 64,
+)
+
+VOLUNTEER_PASS = VolunteerPass(
+    id="01978cb8-5a1e-7f02-a3c4-51d0e27b9a68",
+    van="van-1",
+    force="example",
+    order=ORDER.id,
+    entry="B-0003",
+    score=0.66,
+    threshold=0.5,
+    margin=0.35,
+    camera="north",
+    captured_at=_START + timedelta(minutes=14, milliseconds=40),
+    decided_at=_START + timedelta(minutes=14, milliseconds=85),
+    expires_at=_START + timedelta(hours=24, minutes=14, milliseconds=85),
+    engine_set="4" * 64,
+    watchlist_sha256=ORDER.watchlist_sha256,
+    recipients=ORDER.recipients,
 )
 
 STATUS = Status(

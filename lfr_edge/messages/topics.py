@@ -1,4 +1,4 @@
-"""Topics of the bus: `lfr/v1/{force}/{van}/alert|status|health|erasure|command|command-result|ack/{alert id}`."""
+"""Topics of the bus: `lfr/v1/{force}/{van}/CHANNEL`, of an acknowledgement `.../ack/{alert id}`."""
 
 import re
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ class Channel(Enum):
     """What a topic carries; an acknowledgement's topic goes on with the alert's id."""
 
     ALERT = "alert"
+    TEST_PASS = "test-pass"  # noqa: S105 - no password
     STATUS = "status"
     HEALTH = "health"
     ERASURE = "erasure"
@@ -24,7 +25,7 @@ class Channel(Enum):
 
 _TOPIC = re.compile(
     rf"{_ROOT}/(?P<force>{IDENTIFIER})/(?P<van>{IDENTIFIER})/"
-    rf"(?:(?P<channel>alert|status|health|erasure|command|command-result)|ack/(?P<alert>{IDENTIFIER}))"
+    rf"(?:(?P<channel>alert|test-pass|status|health|erasure|command|command-result)|ack/(?P<alert>{IDENTIFIER}))"
 )
 
 

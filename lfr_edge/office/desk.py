@@ -22,6 +22,7 @@ from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.messages.fields import Distinct, Identifier, Message, Text
 from lfr_edge.office.listing import Vocabulary
+from lfr_edge.watchlist.entries import RESPONSES
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -140,9 +141,9 @@ def read_desk(path: Path) -> Desk:
         what = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in faults)
         raise _malformed(path, what) from error
     words = file.vocabulary
-    unknown = sorted(set(words.responses) - {"red", "amber", "green"})
+    unknown = sorted(set(words.responses) - set(RESPONSES))
     if unknown:
-        raise _malformed(path, f"vocabulary.responses: {', '.join(unknown)} is none of red, amber, green")
+        raise _malformed(path, f"vocabulary.responses: {', '.join(unknown)} is none of {', '.join(RESPONSES)}")
     allowed = Vocabulary(words.categories, words.legal_bases, words.sources, words.responses)
     return Desk(path, file.force, path.parent / file.registry, allowed, file)
 

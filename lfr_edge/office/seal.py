@@ -94,9 +94,10 @@ def _check_list(references: References, order: Order, engine_set: EngineSet) -> 
 
 
 def _write_members(references: References, order: Order, watchlist: BinaryIO, pictures: BinaryIO) -> None:
-    members = write_pictures(pictures, ((entry.id, references.picture(entry.id)) for entry in references.entries))
+    shown = (entry.id for entry in references.entries if not entry.is_volunteer)
+    members = write_pictures(pictures, ((entry, references.picture(entry)) for entry in shown))
     # Field by field, not through a dump: the dates must stay dates for the strict model.
-    entries = tuple(Entry(**dict(particulars), picture=members[particulars.id]) for particulars in references.entries)
+    entries = tuple(Entry(**dict(stated), picture=members.get(stated.id)) for stated in references.entries)
     plaintext = write_watchlist(entries, references.templates, references.entry_of_template, contract=order.contract)
     seal_stream(BytesIO(plaintext), watchlist, [van.recipient for van in order.vans])
 

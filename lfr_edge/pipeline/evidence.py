@@ -1,4 +1,4 @@
-"""What leaves the pipeline when a track matches: the `Match`, and the port that makes a sealed alert of it."""
+"""What leaves the pipeline when a track matches: the `Match`, and the port that seals what is said of it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from lfr_edge.messages.alert import SealedAlert
+from lfr_edge.messages.volunteer_pass import SealedPass
 from lfr_edge.watchlist.references import Candidate
 
 
@@ -25,5 +26,12 @@ class EvidenceSealer(Protocol):
     """The one sanctioned copy out of leased memory."""
 
     def seal(self, match: Match, sample: NDArray[Any], context: NDArray[Any]) -> SealedAlert:
-        """A signed and encrypted alert. Both pictures are (h, w, 3) uint8 BGR views of leases: nothing keeps them."""
+        """A signed and encrypted alert. Both pictures are (h, w, 3) uint8 BGR views of leases: nothing keeps them.
+
+        RuntimeError for a volunteer's match.
+        """
+        ...
+
+    def seal_pass(self, match: Match) -> SealedPass:
+        """A signed and encrypted test pass of a volunteer's match: no picture. RuntimeError for anybody else's."""
         ...

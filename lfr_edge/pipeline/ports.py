@@ -1,10 +1,10 @@
-"""Where alerts go: the `AlertPublisher` port and its fake. The other ports stand with what they speak of."""
+"""Where alerts and test passes go: the `AlertPublisher` port and its fake. Others stand with what they speak of."""
 
 from datetime import datetime
 from typing import Protocol
 
 from lfr_edge.errors import DeviceError, Reason
-from lfr_edge.messages.alert import SealedAlert
+from lfr_edge.messages.match import SealedMatch
 
 
 class AlertPublisher(Protocol):
@@ -15,8 +15,8 @@ class AlertPublisher(Protocol):
         """Counts connections: another number means that the broker may have forgotten what it was given before."""
         ...
 
-    def publish(self, alert: SealedAlert, expires_at: datetime) -> None:
-        """Return once the broker has taken the alert. DeviceError if it did not, or is away; the caller tries again."""
+    def publish(self, sealed: SealedMatch, expires_at: datetime) -> None:
+        """Return once the broker has taken it, on its kind's topic. DeviceError if not; the caller tries again."""
         ...
 
 
@@ -26,11 +26,11 @@ class FakePublisher:
     def __init__(self) -> None:
         self.connection = 1
         self.reachable = True
-        self.published: list[SealedAlert] = []
+        self.published: list[SealedMatch] = []
 
-    def publish(self, alert: SealedAlert, expires_at: datetime) -> None:
-        """Take the alert."""
+    def publish(self, sealed: SealedMatch, expires_at: datetime) -> None:
+        """Take it."""
         del expires_at
         if not self.reachable:
             raise DeviceError(Reason.BROKER_UNREACHABLE, "the broker is away", fix="none needed: this is a test")
-        self.published.append(alert)
+        self.published.append(sealed)

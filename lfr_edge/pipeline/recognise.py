@@ -1,4 +1,4 @@
-"""The heart: one picture in, sealed alerts out, everything else wiped.
+"""The heart: one picture in, sealed alerts (and test passes of volunteers) out, everything else wiped.
 
     detect -> track -> choose faces worth an embedding -> align, embed -> fuse -> compare -> decide -> seal
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lfr_edge.biometrics.image import Image
 from lfr_edge.biometrics.retention import EVIDENCE, WORKSPACE
 from lfr_edge.messages.alert import SealedAlert
+from lfr_edge.messages.match import SealedMatch
 from lfr_edge.pipeline.decide import Decider
 from lfr_edge.pipeline.evidence import EvidenceSealer, Match
 from lfr_edge.pipeline.extract import Extractor, FaceSearch
@@ -70,6 +71,7 @@ class Counts:
     embeddings: int = 0
     matches: int = 0  # of tracks, those that fell into a cool-down included
     alerts: int = 0
+    test_passes: int = 0
 
 
 class _Chosen(NamedTuple):
@@ -135,7 +137,7 @@ class Recogniser:
         """How many steps may be under way at once."""
         return self._extractor.lanes
 
-    def step(self, frame: Frame) -> list[SealedAlert]:
+    def step(self, frame: Frame) -> list[SealedMatch]:
         """Process and wipe one frame; what it returns is sealed."""
         return self.finish(self.start(frame))
 
@@ -153,7 +155,7 @@ class Recogniser:
             search = unless_started.enter_context(self._extractor.start(frame.image, glance=look.glance))
             return Step(frame, look, search, unless_started.pop_all())
 
-    def finish(self, step: "Step") -> list[SealedAlert]:
+    def finish(self, step: "Step") -> list[SealedMatch]:
         """Do the rest of a step and wipe its frame. Steps are finished in the order in which they were started."""
         with step:
             self._expire(step.frame.captured_ns)  # of the other cameras too: they may be silent
@@ -174,7 +176,7 @@ class Recogniser:
         self._tracks.clear()
         self._extractor.close()
 
-    def _step(self, frame: Frame, detections: Sequence[Detection], *, decides: bool) -> list[SealedAlert]:
+    def _step(self, frame: Frame, detections: Sequence[Detection], *, decides: bool) -> list[SealedMatch]:
         self.counts.frames += 1
         self.counts.detections += len(detections)
         view = self._views[frame.camera]
@@ -224,12 +226,12 @@ class Recogniser:
         detections: Sequence[Detection],
         chosen: Sequence[_Chosen],
         workspace: tuple[NDArray[Any], NDArray[Any]],
-    ) -> list[SealedAlert]:
+    ) -> list[SealedMatch]:
         features, scores = workspace
         qualities = self._extractor.embed(frame.image, [one.detection for one in chosen], out=features)
         values = [measured.value for measured in qualities]
         self.counts.embeddings += len(chosen)
-        alerts = []
+        sealed: list[SealedMatch] = []
         for face, value, row in zip(chosen, values, features, strict=True):
             detection = face.detection
             others = [other.box_px for other in detections if other is not detection]
@@ -246,11 +248,14 @@ class Recogniser:
                 continue
             track.settle()
             self.counts.matches += 1
-            if self._decider.may_alert(first.entry.id, frame.captured_ns):
-                match = Match(first, runner_up, track.faces, frame.camera, frame.captured_at)
-                alerts.append(self._seal(match, track, frame.image, (detection.box_px, others)))
-        self.counts.alerts += len(alerts)
-        return alerts
+            match = Match(first, runner_up, track.faces, frame.camera, frame.captured_at)
+            if first.entry.is_volunteer:  # each walk past each camera counts: no cool-down
+                sealed.append(self._sealer.seal_pass(match))
+                self.counts.test_passes += 1
+            elif self._decider.may_alert(first.entry.id, frame.captured_ns):
+                sealed.append(self._seal(match, track, frame.image, (detection.box_px, others)))
+                self.counts.alerts += 1
+        return sealed
 
     def _person(self, frame: Frame, face: _Chosen, features: NDArray[np.float32], value: float) -> Track | None:
         """Whose face this is: the track's, or a new one's if somebody else took its place; None while that is unclear.

@@ -23,7 +23,7 @@ _STOP_S = 5.0
 # Between finding a free port and mosquitto taking it, somebody else may.
 _ATTEMPTS = 3
 _HOST = "127.0.0.1"
-_ROOM_READS = ("alert", "status", "health", "erasure", "command-result")
+_ROOM_READS = ("alert", "test-pass", "status", "health", "erasure", "command-result")
 
 
 class LocalBroker:

@@ -8,6 +8,7 @@ from lfr_edge.audit.fields import Event
 from lfr_edge.clock import Clock
 from lfr_edge.errors import PolicyError, Reason
 from lfr_edge.messages.order import Order
+from lfr_edge.pipeline.outbox import Purged
 from lfr_edge.van.commands import Commands
 
 _LOG = logging.getLogger(__name__)
@@ -17,9 +18,10 @@ _LOG = logging.getLogger(__name__)
 class Ending:
     """How a period of recognition ended. Counts only."""
 
-    purged: int | None  # undelivered alerts that were deleted; None if that failed
+    purged: Purged | None  # what was not delivered and is deleted; None if that failed
     faces: int
     alerts: int
+    test_passes: int
     unhurt: bool
 
 

@@ -1,4 +1,4 @@
-"""What this van says on the bus: alerts, its retained status with a last will, and aggregates once a second."""
+"""What this van says on the bus: alerts, test passes, its status with a last will, and aggregates once a second."""
 
 import logging
 import math
@@ -8,11 +8,11 @@ from datetime import datetime
 from lfr_edge.clock import Clock
 from lfr_edge.config import BrokerConfig
 from lfr_edge.errors import DeviceError, Reason
-from lfr_edge.messages.alert import SealedAlert
+from lfr_edge.messages.match import SealedMatch
 from lfr_edge.messages.status import Health, Status
 from lfr_edge.messages.topics import Channel, Topic
-from lfr_edge.transport.alerts import publish_alert
 from lfr_edge.transport.mqtt import MqttSession, Retained
+from lfr_edge.transport.sealed import publish_sealed
 from lfr_edge.transport.tls import Broker, TlsFiles
 from lfr_edge.van.authority import Authority
 from lfr_edge.van.commands import Commands
@@ -54,10 +54,10 @@ class Bus:
         """See `AlertPublisher`."""
         return self._session.connections
 
-    def publish(self, alert: SealedAlert, expires_at: datetime) -> None:
+    def publish(self, sealed: SealedMatch, expires_at: datetime) -> None:
         """See `AlertPublisher`."""
         left_s = math.ceil((expires_at - self._clock.utc()).total_seconds())
-        publish_alert(self._session, alert, expiry_s=max(left_s, 1))
+        publish_sealed(self._session, sealed, expiry_s=max(left_s, 1))
 
     def announce(self, state: str, *, blind: str | None = None) -> None:
         """Publish the van's new state, now or with the next connection; `blind` is why it does not see."""

@@ -27,11 +27,11 @@ from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, EngineSet, load_engine_set
 from lfr_edge.inference.store import EngineStore
-from lfr_edge.messages.alert import SealedAlert
+from lfr_edge.messages.match import SealedMatch
 from lfr_edge.messages.status import CameraHealth, Health, Status
 from lfr_edge.pipeline.decide import Decider, Rule
 from lfr_edge.pipeline.mailbox import Mailbox
-from lfr_edge.pipeline.outbox import Outbox
+from lfr_edge.pipeline.outbox import Outbox, Purged
 from lfr_edge.pipeline.recognise import Recogniser, View
 from lfr_edge.van import deployment
 from lfr_edge.van.authority import Authority, DemoWindow, Ending
@@ -120,7 +120,8 @@ class Daemon:
         finally:
             self._blind(stages)
             counts = self._recognition.recogniser.counts
-            self._authority.blinded(Ending(self._purged(), counts.detections, counts.alerts, unhurt=unhurt))
+            ending = Ending(self._purged(), counts.detections, counts.alerts, counts.test_passes, unhurt=unhurt)
+            self._authority.blinded(ending)
         return self._leave(stages, send, unhurt=unhurt)
 
     def _supervise(self, captures: Sequence[Stage], recognise: Stage, send: Stage) -> bool:
@@ -172,10 +173,10 @@ class Daemon:
             self._deployment.package.close()
         _LOG.info("blind: cameras closed, faces and list wiped")
 
-    def _purged(self) -> int | None:
-        """Delete what was not delivered, if that was asked for; how many alerts that was, None if it failed."""
+    def _purged(self) -> Purged | None:
+        """Delete what was not delivered, if that was asked for; how many that were, None if it failed."""
         if not self._authority.revoked:
-            return 0
+            return Purged(0, 0)
         try:
             return self._outbox.purge(self._order.id)
         except sqlite3.Error:  # the authority must hear of the end all the same
@@ -194,10 +195,10 @@ class Daemon:
         self._outbox.close()
         return unhurt
 
-    def _deliver(self, alert: SealedAlert) -> None:
-        self._outbox.put(alert, timedelta(hours=self._order.alert_expiry_h), self._order.recipients)
+    def _deliver(self, sealed: SealedMatch) -> None:
+        self._outbox.put(sealed, timedelta(hours=self._order.alert_expiry_h), self._order.recipients)
         self._sender.wake()
-        _LOG.info("alert %s", alert.id)
+        _LOG.info("%s %s", sealed.channel.value, sealed.id)
 
     def _open_recogniser(self, config: VanConfig, engine_set: EngineSet) -> Recogniser:
         """Engines and list in memory: the keys are read first, because that is quickly said."""

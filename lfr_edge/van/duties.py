@@ -9,6 +9,7 @@ from functools import partial
 
 from lfr_edge.audit.events import AlertsErased
 from lfr_edge.errors import LfrEdgeError
+from lfr_edge.pipeline.outbox import Purged
 from lfr_edge.van.custody import SYSTEM, Custody
 from lfr_edge.van.keeper import Keeper
 from lfr_edge.van.late_log import LateLog
@@ -48,9 +49,16 @@ class Duties:
             self._attempt(partial(self._purge, post, order), "the revocation is not complete")
         return not self._keeper.record.purge
 
-    def purged(self, order: str, alerts: int) -> None:
-        """So many alerts of a revoked order were deleted, and none is left."""
-        event = AlertsErased(by=SYSTEM, why="the deployment was revoked", order=order, alerts=alerts, cause="revoked")
+    def purged(self, order: str, purged: Purged) -> None:
+        """So many alerts and test passes of a revoked order were deleted, and none is left."""
+        event = AlertsErased(
+            by=SYSTEM,
+            why="the deployment was revoked",
+            order=order,
+            alerts=purged.alerts,
+            test_passes=purged.test_passes,
+            cause="revoked",
+        )
         self._late.say(event)
         self._keeper.purged(order)
 

@@ -148,6 +148,7 @@ class Period:
             cause=self._cause(ending),
             faces=ending.faces,
             alerts=ending.alerts,
+            test_passes=ending.test_passes,
         )
 
     def _cause(self, ending: Ending) -> Cause | Literal["clock", "fault", "shutdown"]:

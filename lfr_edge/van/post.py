@@ -1,4 +1,4 @@
-"""What a blind van still says: its state and why it is blind, alerts of before that wait, erasure receipts."""
+"""What a blind van still says: its state and why it is blind, what was sealed before and waits, erasure receipts."""
 
 import logging
 import sqlite3
@@ -8,6 +8,7 @@ from lfr_edge.clock import Clock
 from lfr_edge.config import VanConfig
 from lfr_edge.errors import DeviceError, Reason
 from lfr_edge.messages.status import Health, Status
+from lfr_edge.pipeline.outbox import Purged
 from lfr_edge.van.authority import Authority
 from lfr_edge.van.bus import Bus
 from lfr_edge.van.custody import Custody
@@ -78,14 +79,14 @@ class Post:
             self._bus.report(self._health())
             self._hand_over_receipts()
 
-    def purge(self, order: str) -> int:
-        """Delete every alert of this order that waits; returns how many. DeviceError if the disk refuses."""
+    def purge(self, order: str) -> Purged:
+        """Delete what waits of this order; returns how much that was. DeviceError if the disk refuses."""
         try:
             return self._outbox.purge(order)
         except sqlite3.Error as error:
             raise DeviceError(
                 Reason.FILE_UNWRITABLE,
-                f"alerts of order '{order}' cannot be deleted: {error}",
+                f"alerts and test passes of order '{order}' cannot be deleted: {error}",
                 fix="make room on the disk, or mend it",
             ) from error
 

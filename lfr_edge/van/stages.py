@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from lfr_edge.clock import Clock
 from lfr_edge.errors import DeviceError, Reason
 from lfr_edge.inference.port import REQUESTS_PER_LANE
-from lfr_edge.messages.alert import SealedAlert
+from lfr_edge.messages.match import SealedMatch
 from lfr_edge.pipeline.frame_source import Frame, FrameSource
 from lfr_edge.pipeline.mailbox import Mailbox
 from lfr_edge.pipeline.recognise import Recogniser, Step
@@ -79,7 +79,7 @@ class Recognition:
     """The recognise thread: sole owner of the recogniser."""
 
     def __init__(
-        self, recogniser: Recogniser, mailbox: Mailbox, clock: Clock, deliver: Callable[[SealedAlert], None]
+        self, recogniser: Recogniser, mailbox: Mailbox, clock: Clock, deliver: Callable[[SealedMatch], None]
     ) -> None:
         self.recogniser = recogniser
         self._mailbox = mailbox
@@ -158,13 +158,13 @@ class Recognition:
         step, started = self._under_way[0]
         step.search.wait()
         self._start_steps(0, ended=1)
-        alerts = self.recogniser.finish(step)
+        matches = self.recogniser.finish(step)
         self._under_way.popleft()
         self._step_ms.append((time.perf_counter() - started) * 1e3)
         frame = step.frame
         self._captured_ns.setdefault(frame.camera, deque(maxlen=_RATE_OVER)).append(frame.captured_ns)
-        for alert in alerts:
-            self._deliver(alert)
+        for match in matches:
+            self._deliver(match)
 
     def fps(self, camera: str) -> float:
         """Pictures of this camera recognised per second, over its last ones; 0 when the newest is old."""

@@ -35,7 +35,8 @@ class PictureStore:
     def require(self, entries: Iterable[Entry]) -> None:
         """UntrustedInputError unless each picture lies within; whether it opens shows when an alert needs it."""
         for entry in entries:
-            if entry.picture.offset + entry.picture.length > self._pictures.length:
+            member = entry.picture  # none of a volunteer
+            if member is not None and member.offset + member.length > self._pictures.length:
                 raise UntrustedInputError(
                     Reason.MALFORMED,
                     f"the picture of entry '{entry.id}' lies outside of pictures.bin",
@@ -45,5 +46,7 @@ class PictureStore:
     def open(self, entry: Entry) -> bytes:
         """The entry's picture as JPEG. UntrustedInputError if it is not the one that was sealed for this entry."""
         member = entry.picture
+        if member is None:
+            raise RuntimeError("a volunteer's picture was asked for, and there is none")
         sealed = self._pictures.read_at(member.offset, member.length)
         return open_member(sealed, bytes.fromhex(member.key), associated=entry.id.encode())

@@ -15,12 +15,13 @@ from lfr_edge.errors import DeviceError, Reason
 from lfr_edge.messages.alert import SealedAlert
 from lfr_edge.messages.examples import STATUS
 from lfr_edge.messages.ids import uuid7
+from lfr_edge.messages.match import SealedMatch
 from lfr_edge.messages.topics import Channel, topic_filter
 from lfr_edge.pipeline.ports import AlertPublisher, FakePublisher
 from lfr_edge.transport import mqtt
-from lfr_edge.transport.alerts import receive_alert
 from lfr_edge.transport.local_broker import LocalBroker
 from lfr_edge.transport.mqtt import MqttSession
+from lfr_edge.transport.sealed import receive_alert
 from lfr_edge.van.bus import Bus
 
 NOW = SystemClock().utc()
@@ -31,7 +32,7 @@ class Line:
     """A publisher, what came out at the other end, and the wire between."""
 
     publisher: AlertPublisher
-    arrived: Callable[[int], Sequence[SealedAlert]]
+    arrived: Callable[[int], Sequence[SealedMatch]]
     """Everything, once there is at least so much."""
     cut: Callable[[], None]
     mend: Callable[[], None]
@@ -48,11 +49,11 @@ def _over_a_broker(directory: Path) -> Iterator[Line]:
         bus = Bus(config, "example", STATUS, SystemClock())
         bus.start()
         assert bus._session.wait_connected(10)
-        received: list[SealedAlert] = []
+        received: list[SealedMatch] = []
         with MqttSession(broker.broker("control-room"), "control-room") as room:
             room.subscribe(topic_filter(Channel.ALERT), lambda message: received.append(receive_alert(message)))
 
-            def arrived(number: int) -> Sequence[SealedAlert]:
+            def arrived(number: int) -> Sequence[SealedMatch]:
                 deadline = time.monotonic() + 10
                 while len(received) < number and time.monotonic() < deadline:
                     room.wait(0.02)

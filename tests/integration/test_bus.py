@@ -24,10 +24,10 @@ from lfr_edge.messages.examples import ALERT, STATUS
 from lfr_edge.messages.status import Status
 from lfr_edge.messages.topics import Channel, Topic
 from lfr_edge.transport import local_broker, mqtt
-from lfr_edge.transport.alerts import AlertEvent
 from lfr_edge.transport.local_broker import LocalBroker
 from lfr_edge.transport.mqtt import MqttSession, Retained
 from lfr_edge.transport.packets import Incoming, unpack
+from lfr_edge.transport.sealed import AlertEvent
 from lfr_edge.transport.tls import Broker, TlsFiles
 
 ALERTS = "lfr/v1/example/+/alert"

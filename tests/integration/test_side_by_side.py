@@ -18,6 +18,8 @@ from lfr_edge.clock import ManualClock, SystemClock
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.inference.store import EngineStore
 from lfr_edge.messages.alert import SealedAlert
+from lfr_edge.messages.match import SealedMatch
+from lfr_edge.messages.volunteer_pass import SealedPass
 from lfr_edge.pipeline.decide import Decider, Rule
 from lfr_edge.pipeline.evidence import Match
 from lfr_edge.pipeline.frame_source import Frame
@@ -54,6 +56,9 @@ class Noting:
         self.alerts.append((match.candidate.entry.id, match.faces))
         self.scores.append(match.candidate.score)
         return SealedAlert(f"id-{len(self.alerts)}", match.captured_at, "van-1", "force-1", "order-1", b"sealed")
+
+    def seal_pass(self, match: Match) -> SealedPass:
+        raise AssertionError(f"{match.candidate.entry.id} is no volunteer")
 
 
 @pytest.fixture
@@ -121,7 +126,7 @@ class FailingRecogniser(Recogniser):
         self.started += 1
         return super().start(frame)
 
-    def finish(self, _step: Step) -> list[SealedAlert]:
+    def finish(self, _step: Step) -> list[SealedMatch]:
         assert self.started == 3
         raise ZeroDivisionError("a fault")
 

@@ -24,7 +24,7 @@ from lfr_edge.crypto.signing import VerifyKey
 from lfr_edge.errors import LfrEdgeError
 from lfr_edge.inference.manifest import EngineSet, load_engine_set
 from lfr_edge.inference.store import EngineStore
-from lfr_edge.messages.alert import Alert
+from lfr_edge.messages.alert import Alert, SealedAlert
 from lfr_edge.messages.order import Order, open_order
 from lfr_edge.messages.status import Health, Status
 from lfr_edge.pipeline.extract import Extractor
@@ -176,11 +176,11 @@ def test_the_status_goes_from_live_to_ended(played: Played) -> None:
 
 def test_the_outbox_keeps_the_alerts_until_they_expire(played: Played) -> None:
     outbox = Outbox(played.folder / "state" / "outbox.sqlite")
-    pending = outbox.next_after(0)
+    pending = outbox.next_after(SealedAlert, 0)
     assert len(outbox) == 4
     outbox.close()
     assert pending is not None
-    assert abs((pending.expires_at - pending.alert.time).total_seconds() - 3600 * played.order.alert_expiry_h) < 1
+    assert abs((pending.expires_at - pending.sealed.time).total_seconds() - 3600 * played.order.alert_expiry_h) < 1
 
 
 def test_the_log_has_ids_and_counts_and_neither_entries_nor_scores(played: Played) -> None:

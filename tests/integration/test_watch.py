@@ -16,7 +16,7 @@ import pytest
 
 from lfr_edge.audit.checkpoint import Checkpoint, log_origin
 from lfr_edge.clock import SystemClock
-from lfr_edge.control_room.watch import ReceivedAlert, RefusedAlert, Watch
+from lfr_edge.control_room.watch import ReceivedAlert, Refused, Watch
 from lfr_edge.crypto.notes import NoteSigner
 from lfr_edge.crypto.sealed import SealIdentity, seal
 from lfr_edge.crypto.signing import Purpose, SigningKey, sign
@@ -24,9 +24,9 @@ from lfr_edge.errors import Reason
 from lfr_edge.messages.alert import Alert, SealedAlert, sign_and_seal
 from lfr_edge.messages.examples import ALERT, JPEG, STATUS
 from lfr_edge.messages.ids import uuid7
-from lfr_edge.transport.alerts import publish_alert
 from lfr_edge.transport.local_broker import LocalBroker
 from lfr_edge.transport.mqtt import MqttSession
+from lfr_edge.transport.sealed import publish_sealed
 
 COMMAND = [sys.executable, "-c", "from lfr_edge.cli.main import main; raise SystemExit(main())", "control-room"]
 
@@ -40,7 +40,7 @@ class Scene:
     van_key: SigningKey
     room: SealIdentity
     watch: Watch
-    events: "queue.Queue[ReceivedAlert | RefusedAlert]"
+    events: "queue.Queue[ReceivedAlert | Refused]"
 
     def alert(self) -> Alert:
         now = datetime.now(timezone.utc)
@@ -51,15 +51,15 @@ class Scene:
         alert = self.alert()
         return sign_and_seal(alert, self.van_key, alert.recipients)
 
-    def outcome(self, sealed: SealedAlert) -> ReceivedAlert | RefusedAlert:
-        publish_alert(self.van, sealed, expiry_s=60)
+    def outcome(self, sealed: SealedAlert) -> ReceivedAlert | Refused:
+        publish_sealed(self.van, sealed, expiry_s=60)
         return self.events.get(timeout=5)
 
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     van_key, room = SigningKey.generate(), SealIdentity.generate()
-    events: queue.Queue[ReceivedAlert | RefusedAlert] = queue.Queue()
+    events: queue.Queue[ReceivedAlert | Refused] = queue.Queue()
     watch = Watch(room, {"van-1": van_key.public}, events.put, SystemClock())
     (tmp_path / "broker").mkdir()
     with (
@@ -71,8 +71,8 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         yield Scene(broker, van, van_key, room, watch, events)
 
 
-def _reason(outcome: ReceivedAlert | RefusedAlert) -> Reason:
-    assert isinstance(outcome, RefusedAlert)
+def _reason(outcome: ReceivedAlert | Refused) -> Reason:
+    assert isinstance(outcome, Refused)
     return outcome.reason
 
 
@@ -82,7 +82,7 @@ def test_a_genuine_alert_comes_through_and_a_second_delivery_is_not_shown(scene:
     assert isinstance(outcome, ReceivedAlert)
     assert outcome.alert.id == sealed.id
     assert not outcome.historical
-    publish_alert(scene.van, sealed, expiry_s=60)
+    publish_sealed(scene.van, sealed, expiry_s=60)
     following = scene.outcome(scene.sealed())
     assert isinstance(following, ReceivedAlert)
     assert (scene.watch.shown, scene.watch.repeated, scene.watch.refused) == (2, 1, 0)
@@ -119,7 +119,7 @@ def test_an_alert_for_another_control_room_is_refused(scene: Scene) -> None:
 def test_another_van_that_passes_an_alert_on_as_its_own_is_refused(scene: Scene) -> None:
     sealed = scene.sealed()
     with MqttSession(scene.broker.broker("van-2"), "van-2") as other:
-        publish_alert(other, replace(sealed, van="van-2"), expiry_s=60)
+        publish_sealed(other, replace(sealed, van="van-2"), expiry_s=60)
         assert _reason(scene.events.get(timeout=5)) is Reason.SIGNER_UNKNOWN
 
 
@@ -148,8 +148,8 @@ def test_the_command_prints_json_saves_pictures_and_ends_in_good_order(
     process = _started([*arguments, "--json", "--save", str(tmp_path / "alerts")])
     with process:
         sealed = scene.sealed()
-        publish_alert(scene.van, sealed, expiry_s=60)
-        publish_alert(scene.van, replace(sealed, id=uuid7()), expiry_s=60)
+        publish_sealed(scene.van, sealed, expiry_s=60)
+        publish_sealed(scene.van, replace(sealed, id=uuid7()), expiry_s=60)
         assert process.stdout is not None
         shown, refused = json.loads(process.stdout.readline()), json.loads(process.stdout.readline())
         process.send_signal(ending)
@@ -194,7 +194,7 @@ def test_the_command_keeps_the_vans_checkpoints_and_shows_what_contradicts_them(
 def test_the_command_prints_a_block_for_people(scene: Scene, arguments: list[str]) -> None:
     process = _started(arguments)
     with process:
-        publish_alert(scene.van, scene.sealed(), expiry_s=60)
+        publish_sealed(scene.van, scene.sealed(), expiry_s=60)
         assert process.stdout is not None
         assert "possible match, response red" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
@@ -207,7 +207,7 @@ def test_the_command_ends_quietly_when_nobody_reads_it_any_more(scene: Scene, ar
     with process:
         assert process.stdout is not None
         process.stdout.close()
-        publish_alert(scene.van, scene.sealed(), expiry_s=60)
+        publish_sealed(scene.van, scene.sealed(), expiry_s=60)
         assert process.wait(timeout=10) == 0
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()

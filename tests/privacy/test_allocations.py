@@ -13,6 +13,7 @@ from lfr_edge.clock import SystemClock
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.inference.store import EngineStore
 from lfr_edge.messages.alert import SealedAlert
+from lfr_edge.messages.volunteer_pass import SealedPass
 from lfr_edge.pipeline.decide import Decider, Rule
 from lfr_edge.pipeline.evidence import Match
 from lfr_edge.pipeline.frame_source import Frame
@@ -35,6 +36,9 @@ class NobodyMatches:
         del sample, context
         raise AssertionError(f"noise matched with {match.candidate.score}")
 
+    def seal_pass(self, match: Match) -> SealedPass:
+        raise AssertionError(f"noise matched with {match.candidate.score}")
+
 
 @pytest.fixture(scope="module", params=[1, 3], ids=["full-looks", "glances"])
 def recorded(
@@ -45,7 +49,9 @@ def recorded(
     extractor = open_extractor(engine_set, engine_store, arena, threads=2)
     decider = Decider(Rule(threshold=0.9, margin=0.0, confirmation=2, cooldown_s=60.0))
     watchlist = _noise(arena, extractor.dimension)
-    recogniser = Recogniser(extractor, watchlist, decider, NobodyMatches(), {"street": View(full_look_every=request.param)})
+    recogniser = Recogniser(
+        extractor, watchlist, decider, NobodyMatches(), {"street": View(full_look_every=request.param)}
+    )
     camera = AvCamera(CameraSettings("street", str(CLIP), "full-speed"), arena, SystemClock())
     seen: list[Allocation] = []
     for index in range(2 * STEPS):

@@ -11,7 +11,7 @@ from lfr_edge.audit.log import AuditLog
 from lfr_edge.clock import ManualClock
 from lfr_edge.crypto.notes import NoteSigner
 from lfr_edge.crypto.signing import SigningKey
-from lfr_edge.messages.examples import ALERT, ORDER, RECIPIENT
+from lfr_edge.messages.examples import ALERT, ORDER, RECIPIENT, VOLUNTEER_PASS
 
 START = datetime(2026, 6, 20, 8, 55, tzinfo=timezone.utc)
 CLERK = {"by": "person:J. Clerk", "why": "deployment High Street"}
@@ -78,15 +78,23 @@ EXAMPLES: tuple[Event, ...] = (
     ),
     kinds.AlertSent(**VAN, **NAMED, alert=ALERT.id, recipients=(RECIPIENT,)),
     kinds.AlertAcknowledged(**VAN, **NAMED, alert=ALERT.id),
-    kinds.VolunteerPass(
-        **VAN, **LISTED, entry="B-0003", camera="north", captured_at=ALERT.captured_at, score=0.71, threshold=0.5
+    kinds.PassDecided(
+        **VAN,
+        **LISTED,
+        test_pass=VOLUNTEER_PASS.id,
+        entry="B-0003",
+        camera="north",
+        captured_at=VOLUNTEER_PASS.captured_at,
+        score=0.66,
+        threshold=0.5,
     ),
+    kinds.PassSent(**VAN, **NAMED, test_pass=VOLUNTEER_PASS.id, recipients=(RECIPIENT,)),
     kinds.RecognitionTested(
         **OFFICER, **NAMED, camera="north", walks=40, recognised=37, rate_low=0.796, rate_high=0.984
     ),
     kinds.CommandReceived(by="key:" + A, why="operation called off", command="stop", outcome="done", **NAMED),
     kinds.PeriodEnded(**VAN, **NAMED, cause="stop", faces=5_120, alerts=1, test_passes=37),
-    kinds.AlertsErased(**VAN, **NAMED, alerts=1, cause="acknowledged"),
+    kinds.AlertsErased(**VAN, **NAMED, alerts=1, test_passes=37, cause="revoked"),
     kinds.DeploymentErased(
         **VAN,
         **NAMED,

@@ -12,7 +12,7 @@ import numpy as np
 
 from lfr_edge.biometrics.retention import FRAME
 from lfr_edge.cli.main import main
-from lfr_edge.messages.alert import SealedAlert
+from lfr_edge.messages.match import SealedMatch
 from lfr_edge.pipeline import outbox, recognise
 from lfr_edge.pipeline.frame_source import Frame
 from lfr_edge.van import daemon, stages
@@ -39,7 +39,7 @@ def _failing_start(self: recognise.Recogniser, frame: Frame) -> recognise.Step:
     return step
 
 
-def _failing_finish(self: recognise.Recogniser, step: recognise.Step) -> list[SealedAlert]:
+def _failing_finish(self: recognise.Recogniser, step: recognise.Step) -> list[SealedMatch]:
     if step.frame.sequence == AT_PICTURE:
         if FAULT == "recognise":
             return [step.frame.image.pixels["a fault"]]  # what numpy says to this must not show the picture

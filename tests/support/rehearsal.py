@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 
 from lfr_edge.cli.demo_scene import CONTROL_ROOM, EXAMPLES, FORCE, VAN, Scene
 from lfr_edge.clock import SystemClock
-from lfr_edge.control_room.watch import ReceivedAlert, RefusedAlert, Watch
+from lfr_edge.control_room.watch import Event, ReceivedAlert, Watch
 from lfr_edge.messages.status import Health, Status
 from lfr_edge.messages.topics import Channel, topic_filter
 from lfr_edge.transport.local_broker import LocalBroker
@@ -31,7 +31,7 @@ CLIP_FPS = 10
 class ControlRoom:
     """What has come over the bus since it was opened."""
 
-    events: list[ReceivedAlert | RefusedAlert] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     health: list[Health] = field(default_factory=list)
     status: list[Status] = field(default_factory=list)
     watch: Watch | None = None
@@ -133,8 +133,8 @@ def daemon(
         process.wait()
 
 
-def photo_clip(path: Path, appearances: Mapping[str, tuple[float, float]], seconds: float) -> Path:
-    """An empty street where the demo's people stand still from one second to another."""
+def photo_clip(path: Path, appearances: Mapping[str, Sequence[float]], seconds: float) -> Path:
+    """An empty street where the demo's people stand still from one second to another, and from a third to a fourth."""
     noise = np.random.default_rng(7).integers(90, 150, (480, 640, 3), dtype=np.uint8)
     people = {
         name: np.asarray(Pillow.open(EXAMPLES / "photos" / f"{name}.jpg").convert("RGB").resize((240, 300)))
@@ -145,8 +145,8 @@ def photo_clip(path: Path, appearances: Mapping[str, tuple[float, float]], secon
         stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
         for index in range(round(seconds * CLIP_FPS)):
             picture = noise.copy()
-            for name, (first_s, last_s) in appearances.items():
-                if first_s <= index / CLIP_FPS < last_s:
+            for name, changes_s in appearances.items():
+                if sum(change_s <= index / CLIP_FPS for change_s in changes_s) % 2:
                     picture[90:390, 200:440] = people[name]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())

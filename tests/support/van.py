@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lfr_edge.cli.demo_scene import CONTROL_ROOM, FORCE, VAN, Footage, Scene, rows_of, set_the_scene, write_config
 from lfr_edge.clock import SystemClock
-from lfr_edge.control_room.watch import ReceivedAlert, RefusedAlert, Watch
+from lfr_edge.control_room.watch import Event, ReceivedAlert, Watch
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.inference.store import EngineStore
 from lfr_edge.messages.status import Health, Status
@@ -31,7 +31,7 @@ class Van:
     scene: Scene
     log_file: Path
     process: "subprocess.Popen[bytes]"
-    events: list[ReceivedAlert | RefusedAlert] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     health: list[Health] = field(default_factory=list)
     status: list[Status] = field(default_factory=list)
     payloads: list[bytes] = field(default_factory=list)

@@ -12,6 +12,7 @@ from lfr_edge.evaluation.bench.clip_run import Sighting
 from lfr_edge.evaluation.playing import shown_in
 from lfr_edge.evaluation.truth import GroundTruth, TrueFace
 from lfr_edge.messages.alert import SealedAlert
+from lfr_edge.messages.volunteer_pass import SealedPass
 from lfr_edge.pipeline.evidence import EvidenceSealer, Match
 from lfr_edge.pipeline.frame_source import Frame, FrameSource, SourceCounts
 
@@ -72,6 +73,10 @@ class NotedSealer:
         shows = shown_in(context, frame, self._faces(frame.sequence))
         self.sightings.append(Sighting(picture=frame.sequence, entry=entry, shows=shows, score=score))
         return self._sealer.seal(match, sample, context)
+
+    def seal_pass(self, match: Match) -> SealedPass:
+        """See `EvidenceSealer`."""
+        return self._sealer.seal_pass(match)
 
     def _faces(self, picture: int) -> Sequence[TrueFace]:
         # A clip that repeats itself repeats its truth.

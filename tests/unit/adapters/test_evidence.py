@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from pydantic import ValidationError
 
 from lfr_edge.adapters.evidence import JpegEvidenceSealer
 from lfr_edge.biometrics.arena import Arena
@@ -20,7 +21,8 @@ from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import UntrustedInputError
 from lfr_edge.inference.manifest import load_engine_set
 from lfr_edge.messages.alert import Alert, open_alert
-from lfr_edge.messages.examples import JPEG, ORDER
+from lfr_edge.messages.examples import ALERT, JPEG, ORDER
+from lfr_edge.messages.volunteer_pass import open_pass
 from lfr_edge.pipeline.evidence import Match
 from lfr_edge.watchlist.entries import Entry
 from lfr_edge.watchlist.pictures import PictureStore, write_pictures
@@ -50,10 +52,12 @@ class Bench:
         self.order = ORDER.model_copy(update={"recipients": (self.control_room.recipient,), "alert_expiry_h": 2.0})
         self.match = Match(Candidate(entry, 1, 0.7), None, 3, "north", CLOCK.utc())
 
-    def seal(self, pictures: PictureStore, sample_shape: tuple[int, ...] = (60, 40, 3)) -> Alert:
+    def sealer(self, pictures: PictureStore) -> JpegEvidenceSealer:
         engine_set = load_engine_set("yunet-mobilefacenet")
-        sealer = JpegEvidenceSealer("van-1", self.order, engine_set, pictures, self.key, CLOCK)
-        arena = Arena(16 << 20)
+        return JpegEvidenceSealer("van-1", self.order, engine_set, pictures, self.key, CLOCK)
+
+    def seal(self, pictures: PictureStore, sample_shape: tuple[int, ...] = (60, 40, 3)) -> Alert:
+        sealer, arena = self.sealer(pictures), Arena(16 << 20)
         with arena.lease(EVIDENCE, sample_shape) as sample, arena.lease(EVIDENCE, (720, 1280, 3)) as context:
             sample.array[:] = (10, 60, 200)  # BGR: a red
             context.array[:] = 128
@@ -115,3 +119,37 @@ def test_a_picture_of_another_entry_is_never_shown(bench: Bench, pictures: Pictu
     bench.match = Match(Candidate(other, 1, 0.7), None, 3, "north", CLOCK.utc())
     with pytest.raises(UntrustedInputError):
         bench.seal(pictures)
+
+
+def volunteers_match(bench: Bench) -> Match:
+    entry = Entry(
+        **(
+            dict(bench.match.candidate.entry)
+            | {"response": "test-pass", "rationale": "agreed", "expires": date(2027, 1, 1), "picture": None}
+        )
+    )
+    return Match(Candidate(entry, 1, 0.75, 0.05), Candidate(entry, 2, 0.5), 3, "north", CLOCK.utc())
+
+
+def test_a_volunteers_match_can_never_be_sealed_as_an_alert(bench: Bench, pictures: PictureStore) -> None:
+    bench.match = volunteers_match(bench)
+    with pytest.raises(RuntimeError, match="volunteer"):
+        bench.seal(pictures)
+    with pytest.raises(RuntimeError, match="volunteer"):
+        pictures.open(bench.match.candidate.entry)
+    with pytest.raises(ValidationError, match="response"):
+        Alert(**(dict(ALERT) | {"response": bench.match.candidate.entry.response}))
+
+
+def test_a_match_that_is_no_volunteers_can_never_be_sealed_as_a_test_pass(bench: Bench, pictures: PictureStore) -> None:
+    with pytest.raises(RuntimeError, match="no volunteer"):
+        bench.sealer(pictures).seal_pass(bench.match)
+
+
+def test_a_test_pass_says_what_the_rate_is_counted_from(bench: Bench, pictures: PictureStore) -> None:
+    sealed = bench.sealer(pictures).seal_pass(volunteers_match(bench))
+    passed = open_pass(sealed, bench.control_room, {"van-1": bench.key.public}, now=CLOCK.utc())
+    assert (passed.entry, passed.camera, passed.statement) == ("W-0042", "north", "test pass")
+    assert (passed.score, passed.margin, passed.threshold) == (pytest.approx(0.7), 0.25, bench.order.threshold)
+    assert passed.expires_at - passed.decided_at == timedelta(hours=2)
+    assert passed.watchlist_sha256 == bench.order.watchlist_sha256

@@ -17,13 +17,14 @@ from rich.console import Console
 from lfr_edge.clock import ManualClock
 from lfr_edge.control_room import saving
 from lfr_edge.control_room.display import block, json_line
-from lfr_edge.control_room.watch import ReceivedAlert, RefusedAlert, Watch
+from lfr_edge.control_room.watch import Event, ReceivedAlert, ReceivedPass, Refused, Watch
 from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.messages.alert import Alert, sign_and_seal
-from lfr_edge.messages.examples import ALERT, JPEG
+from lfr_edge.messages.examples import ALERT, JPEG, VOLUNTEER_PASS
 from lfr_edge.messages.ids import uuid7
+from lfr_edge.messages.volunteer_pass import VolunteerPass, sign_and_seal_pass
 from lfr_edge.transport.packets import Incoming
 
 ROOM, VAN = SealIdentity.generate(), SigningKey.generate()
@@ -44,11 +45,25 @@ GENUINE = Incoming(
 )
 
 
+PASSED = VolunteerPass(**(dict(VOLUNTEER_PASS) | {"recipients": (ROOM.recipient,)}))
+GENUINE_PASS = Incoming(
+    topic="lfr/v1/example/van-1/test-pass",
+    payload=sign_and_seal_pass(PASSED, VAN, PASSED.recipients).ciphertext,
+    properties={
+        **GENUINE.properties,
+        "id": PASSED.id,
+        "type": "lfr-edge.test-pass.v1",
+        "time": PASSED.decided_at.isoformat(),
+        "datacontenttype": "application/vnd.lfr-edge.test-pass+age",
+    },
+)
+
+
 class Watched:
     """A watch and what it showed."""
 
     def __init__(self, late: timedelta = timedelta(seconds=1)) -> None:
-        self.events: list[ReceivedAlert | RefusedAlert] = []
+        self.events: list[Event] = []
         clock = ManualClock(ADDRESSED.captured_at + late)
         self.watch = Watch(ROOM, {"van-1": VAN.public}, self.events.append, clock)
 
@@ -57,7 +72,7 @@ def _with(**properties: str) -> Incoming:
     return replace(GENUINE, properties={**GENUINE.properties, **properties})
 
 
-def _printed(event: ReceivedAlert | RefusedAlert) -> str:
+def _printed(event: Event) -> str:
     terminal = Console(width=200, no_color=True)
     with terminal.capture() as captured:
         terminal.print(block(event))
@@ -87,7 +102,7 @@ def test_an_alert_that_comes_after_its_expiry_is_not_shown_even_as_historical(da
     watched = Watched(late=timedelta(days=days, seconds=1))
     watched.watch.receive(GENUINE)
     (event,) = watched.events
-    assert isinstance(event, RefusedAlert)
+    assert isinstance(event, Refused)
     assert event.reason is Reason.EXPIRED
     assert "REFUSED (expired)" in _printed(event)
 
@@ -116,7 +131,7 @@ def test_a_forgery_under_an_id_does_not_hide_the_genuine_alert_of_that_id() -> N
     watched.watch.receive(replace(GENUINE, payload=b"forged"))
     watched.watch.receive(GENUINE)
     refused, shown = watched.events
-    assert isinstance(refused, RefusedAlert)
+    assert isinstance(refused, Refused)
     assert isinstance(shown, ReceivedAlert)
 
 
@@ -146,7 +161,7 @@ def test_what_is_no_genuine_alert_is_refused_with_its_reason(untrusted: Incoming
     watched = Watched()
     watched.watch.receive(untrusted)
     (event,) = watched.events
-    assert isinstance(event, RefusedAlert)
+    assert isinstance(event, Refused)
     assert event.reason is reason
     assert (watched.watch.shown, watched.watch.refused) == (0, 1)
 
@@ -158,6 +173,63 @@ def test_garbage_from_the_bus_is_refused_and_never_crashes(payload: bytes, prope
     watched.watch.receive(replace(GENUINE, payload=payload, properties={**GENUINE.properties, **properties}))
     watched.watch.receive(replace(GENUINE, payload=payload, properties=properties))
     assert watched.watch.refused == 2
+
+
+def test_a_test_pass_is_shown_once_as_what_it_is() -> None:
+    watched = Watched(timedelta(minutes=3))
+    for _ in range(2):
+        watched.watch.receive_pass(GENUINE_PASS)
+    (event,) = watched.events
+    assert isinstance(event, ReceivedPass)
+    assert event.volunteer_pass == PASSED
+    assert (watched.watch.test_passes, watched.watch.shown, watched.watch.repeated) == (1, 0, 1)
+    text = _printed(event)
+    for expected in (
+        "test pass, no alert: nothing to do",
+        "volunteer B-0003",
+        "0.660",
+        "0.350 ahead",
+        "north",
+        PASSED.id,
+    ):
+        assert expected in text
+    for alarming in ("possible match", "response", "HISTORICAL"):
+        assert alarming not in text
+    told = json.loads(json_line(event))
+    assert (told["kind"], told["entry"], told["statement"]) == ("test-pass", "B-0003", "test pass")
+
+
+@pytest.mark.parametrize(
+    ("untrusted", "reason"),
+    [
+        (replace(GENUINE_PASS, topic="lfr/v1/example/van-1/alert"), Reason.OUTER_INNER_DIFFER),
+        (replace(GENUINE_PASS, topic="lfr/v1/example/van-2/test-pass"), Reason.OUTER_INNER_DIFFER),
+        (replace(GENUINE_PASS, properties={**GENUINE_PASS.properties, "id": uuid7()}), Reason.OUTER_INNER_DIFFER),
+        (replace(GENUINE_PASS, payload=b""), Reason.TRUNCATED),
+        (replace(GENUINE_PASS, payload=CIPHERTEXT), Reason.SIGNATURE_INVALID),
+        (GENUINE, Reason.MALFORMED),
+    ],
+)
+def test_what_is_no_genuine_test_pass_is_refused_with_its_reason(untrusted: Incoming, reason: Reason) -> None:
+    watched = Watched(timedelta(minutes=3))
+    watched.watch.receive_pass(untrusted)
+    (event,) = watched.events
+    assert isinstance(event, Refused)
+    assert event.reason is reason
+    assert (watched.watch.test_passes, watched.watch.refused) == (0, 1)
+
+
+def test_a_test_pass_on_the_alerts_topic_is_refused_whatever_it_says_of_itself() -> None:
+    watched = Watched(timedelta(minutes=3))
+    watched.watch.receive(replace(GENUINE_PASS, topic="lfr/v1/example/van-1/alert"))
+    outside = {**GENUINE_PASS.properties, "type": "lfr-edge.alert.v1"}
+    outside["datacontenttype"] = GENUINE.properties["datacontenttype"]
+    watched.watch.receive(replace(GENUINE_PASS, topic="lfr/v1/example/van-1/alert", properties=outside))
+    assert [event.reason for event in watched.events if isinstance(event, Refused)] == [
+        Reason.MALFORMED,
+        Reason.SIGNATURE_INVALID,
+    ]
+    assert watched.watch.shown == 0
 
 
 def test_attributes_that_others_add_are_ignored() -> None:

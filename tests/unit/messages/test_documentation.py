@@ -8,10 +8,11 @@ import pytest
 
 from lfr_edge.errors import Reason
 from lfr_edge.messages.alert import Alert
-from lfr_edge.messages.examples import ALERT
+from lfr_edge.messages.examples import ALERT, VOLUNTEER_PASS
 from lfr_edge.messages.fields import Message
 from lfr_edge.messages.status import CameraHealth, Health, Status
-from lfr_edge.transport.alerts import AlertEvent
+from lfr_edge.messages.volunteer_pass import VolunteerPass
+from lfr_edge.transport.sealed import AlertEvent, PassEvent
 
 DOCS = Path(__file__).parents[3] / "docs"
 CONTRACT = (DOCS / "alerts.md").read_text(encoding="utf-8")
@@ -29,6 +30,16 @@ def test_the_documented_example_is_a_valid_alert() -> None:
         assert shown[picture].startswith(example[picture].removesuffix("..."))
         example[picture] = shown[picture]
     assert Alert.from_untrusted(json.dumps(example).encode()) == ALERT
+
+
+def test_the_test_pass_is_documented_field_by_field_with_a_valid_example() -> None:
+    page = (DOCS / "formats" / "test-pass.md").read_text(encoding="utf-8")
+    members = page.split("exactly these members:")[1].split("There is no sample")[0]
+    first_cells = "".join(re.findall(r"^\|([^|]*)\|", members, re.MULTILINE))
+    assert set(re.findall(r"`(\w+)`", first_cells)) == set(VolunteerPass.model_fields)
+    assert set(PassEvent.model_fields) <= set(re.findall(r"`(\w+)`", page))
+    (example,) = re.findall(r"```json\n(\{\n.*?\n\})\n```", page, re.DOTALL)
+    assert VolunteerPass.from_untrusted(example.encode()) == VOLUNTEER_PASS
 
 
 def test_every_documented_refusal_exists() -> None:

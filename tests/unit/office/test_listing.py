@@ -74,7 +74,7 @@ def test_every_problem_is_found_in_one_reading(
     shown = [str(problem) for problem in problems]
     assert [problem.line for problem in problems] == [3, 5, 6, 7, 8, 9, 10]
     assert "E-2 (absent.png): there is no such photo" in shown[0]
-    assert "response - input should be 'red', 'amber' or 'green'" in shown[1]
+    assert "response - input should be 'red', 'amber', 'green' or 'test-pass'" in shown[1]
     assert "captured - " in shown[1]
     assert "bad id (a.png): id - " in shown[2]
     assert "too many or too few values" in shown[3]

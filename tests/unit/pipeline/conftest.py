@@ -1,7 +1,7 @@
 """A street without pixels that matter: people stand where the test says, and their features are axes of a space."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from types import SimpleNamespace
@@ -18,6 +18,7 @@ from lfr_edge.biometrics.locking import FakeMemoryLock
 from lfr_edge.biometrics.retention import FRAME, TEMPLATES
 from lfr_edge.clock import ManualClock
 from lfr_edge.messages.alert import SealedAlert
+from lfr_edge.messages.volunteer_pass import SealedPass
 from lfr_edge.pipeline.decide import Decider, Rule
 from lfr_edge.pipeline.evidence import Match
 from lfr_edge.pipeline.frame_source import Frame
@@ -112,6 +113,7 @@ class FakeSealer:
     """Keeps what it was given; the tests' people are nobody."""
 
     matches: list[Match] = field(default_factory=list)
+    passes: list[Match] = field(default_factory=list)
     samples: list[NDArray[Any]] = field(default_factory=list)
     contexts: list[NDArray[Any]] = field(default_factory=list)
 
@@ -121,25 +123,32 @@ class FakeSealer:
         self.contexts.append(np.array(context))
         return SealedAlert(f"id-{len(self.matches)}", match.captured_at, "van-1", "force-1", "order-1", b"sealed")
 
+    def seal_pass(self, match: Match) -> SealedPass:
+        self.passes.append(match)
+        return SealedPass(f"pass-{len(self.passes)}", match.captured_at, "van-1", "force-1", "order-1", b"sealed")
+
 
 @pytest.fixture
 def arena() -> Arena:
     return Arena(16 << 20, memory_lock=FakeMemoryLock(allow=False))
 
 
-def watchlist(arena: Arena) -> Watchlist:
-    entries = tuple(
-        Entry(
-            id=name,
-            category="wanted",
-            response="red",
-            legal_basis="test",
-            source="made up",
-            captured=date(2026, 1, 1),
-            picture=PictureMember(offset=0, length=16, key="00" * 32),
-        )
-        for name in LISTED
+def listed_entry(name: str, *, volunteer: bool) -> Entry:
+    return Entry(
+        id=name,
+        category="wanted",
+        response="test-pass" if volunteer else "red",
+        legal_basis="test",
+        rationale="a test",
+        source="made up",
+        captured=date(2026, 1, 1),
+        expires=date(2027, 1, 1),
+        picture=None if volunteer else PictureMember(offset=0, length=16, key="00" * 32),
     )
+
+
+def watchlist(arena: Arena, volunteers: Collection[str]) -> Watchlist:
+    entries = tuple(listed_entry(name, volunteer=name in volunteers) for name in LISTED)
     lease = arena.lease(TEMPLATES, (len(LISTED), DIMENSION), np.float32)
     lease.array[:] = np.eye(len(LISTED), DIMENSION, dtype=np.float32)
     return Watchlist(entries, lease, np.arange(len(LISTED), dtype=np.int32))
@@ -162,9 +171,9 @@ class Street:
         self.clock.advance(after_s)
         self.extractor.people = people
         before = len(self.sealer.matches)
-        alerts = self.recogniser.step(self.frame(camera))
+        sealed = self.recogniser.step(self.frame(camera))
         matched = [match.candidate.entry.id for match in self.sealer.matches[before:]]
-        assert len(alerts) == len(matched)
+        assert sum(isinstance(one, SealedAlert) for one in sealed) == len(matched)
         return matched
 
     def frame(self, camera: str = "north") -> Frame:
@@ -184,9 +193,14 @@ def street(arena: Arena) -> Street:
 
 
 def make_street(
-    arena: Arena, *, cooldown: timedelta = timedelta(seconds=60), confirmation: int = 2, north: View | None = None
+    arena: Arena,
+    *,
+    cooldown: timedelta = timedelta(seconds=60),
+    confirmation: int = 2,
+    north: View | None = None,
+    volunteers: Collection[str] = (),
 ) -> Street:
-    extractor, sealer, listed = FakeExtractor(arena), FakeSealer(), watchlist(arena)
+    extractor, sealer, listed = FakeExtractor(arena), FakeSealer(), watchlist(arena, volunteers)
     rule = Rule(threshold=0.5, margin=0.05, confirmation=confirmation, cooldown_s=cooldown.total_seconds())
     views = {"north": north or View(), "south": View()}
     recogniser = Recogniser(extractor, listed, Decider(rule), sealer, views)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """One picture in, sealed alerts out, everything else wiped."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -231,6 +232,51 @@ def test_an_entry_that_alerted_is_held_back_for_the_cool_down(
     assert walk_past() == ["ann"]
     counts = street.recogniser.counts
     assert (counts.matches, counts.alerts, counts.tracks) == (3, 2, 3)
+
+
+def test_each_walk_of_a_volunteer_past_each_camera_is_a_test_pass_and_no_alert(
+    arena: Arena, street_with: Callable[..., Street], person: Person
+) -> None:
+    street = street_with(arena, cooldown=timedelta(seconds=300), volunteers=["ann"])
+    alerted = []
+    for _ in range(3):
+        for camera in ["north"] * 4 + ["south"] * 4:
+            alerted += street.see(person("ann"), person("bob", 200), camera=camera)
+        street.see(after_s=2.0)
+    assert alerted == ["bob"], "held back for the cool-down from then on"
+    passes = [(match.candidate.entry.id, match.camera) for match in street.sealer.passes]
+    assert passes == [("ann", "north"), ("ann", "south")] * 3
+    counts = street.recogniser.counts
+    assert (counts.test_passes, counts.alerts) == (6, 1)
+
+
+def test_a_volunteer_is_recognised_at_the_very_picture_at_which_anybody_would_be(
+    arena: Arena, street_with: Callable[..., Street], person: Person
+) -> None:
+    """What is measured is the rule for everybody: confirmation, margin, threshold, one match a track."""
+    as_wanted, as_volunteer = street_with(arena), street_with(arena, volunteers=["ann"])
+    for street in (as_wanted, as_volunteer):
+        for _ in range(20):
+            street.see(person("ann"), person("stranger", 150))
+    ((wanted,), (volunteer,)) = as_wanted.sealer.matches, as_volunteer.sealer.passes
+    assert volunteer.captured_at == wanted.captured_at
+    assert (volunteer.faces, volunteer.candidate.score) == (wanted.faces, wanted.candidate.score)
+    assert as_volunteer.extractor.embedded == as_wanted.extractor.embedded
+    counts = as_wanted.recogniser.counts
+    assert replace(counts, alerts=0, test_passes=1) == as_volunteer.recogniser.counts
+
+
+def test_no_picture_of_a_volunteer_leaves_the_pipeline(
+    arena: Arena, street_with: Callable[..., Street], person: Person
+) -> None:
+    street = street_with(arena, volunteers=["ann"])
+    for _ in range(4):
+        assert street.see(person("ann")) == []
+    assert len(street.sealer.passes) == 1
+    assert street.sealer.samples == street.sealer.contexts == []
+    assert set(street.held) == {"track"}
+    street.see(after_s=2.0)
+    assert street.held == []
 
 
 def test_a_step_leaves_nothing_leased_but_tracks(street: Street, person: Person) -> None:

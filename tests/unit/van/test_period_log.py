@@ -14,6 +14,7 @@ from lfr_edge.inference.manifest import load_engine_set
 from lfr_edge.messages.alert import SealedAlert
 from lfr_edge.messages.examples import ORDER
 from lfr_edge.messages.ids import uuid7
+from lfr_edge.messages.volunteer_pass import SealedPass
 from lfr_edge.pipeline.evidence import Match
 from lfr_edge.van.period_log import CameraLog, LoggedSealer
 from lfr_edge.watchlist.entries import Entry, PictureMember
@@ -30,11 +31,17 @@ class FakeSealer:
     def __init__(self) -> None:
         self.fault: Exception | None = None
         self.alert = SealedAlert(uuid7(), CLOCK.utc(), "van-1", ORDER.force, ORDER.id, b"sealed")
+        self.test_pass = SealedPass(uuid7(), CLOCK.utc(), "van-1", ORDER.force, ORDER.id, b"sealed")
 
     def seal(self, _match: Match, _sample: NDArray[Any], _context: NDArray[Any]) -> SealedAlert:
         if self.fault:
             raise self.fault
         return self.alert
+
+    def seal_pass(self, _match: Match) -> SealedPass:
+        if self.fault:
+            raise self.fault
+        return self.test_pass
 
 
 def entry(identifier: str) -> Entry:
@@ -65,6 +72,26 @@ def test_an_alert_is_noted_with_what_was_compared_and_whom_it_was_nearly_taken_f
         "samples": 3,
         "camera": "north",
     }
+
+
+def test_a_test_pass_is_noted_as_one_and_not_as_an_alert() -> None:
+    noted: list[Event] = []
+    sealer = FakeSealer()
+    match = Match(Candidate(entry("B-1"), 1, 0.7, 0.05), Candidate(entry("W-2"), 2, 0.4), 3, "north", CLOCK.utc())
+    assert LoggedSealer(sealer, ORDER, SET, noted.append).seal_pass(match) is sealer.test_pass
+    (event,) = noted
+    told = event.model_dump(include={"kind", "test_pass", "entry", "score", "camera"})
+    assert told == {
+        "kind": "test-pass",
+        "test_pass": sealer.test_pass.id,
+        "entry": "B-1",
+        "score": "0.6500",
+        "camera": "north",
+    }
+    sealer.fault = ValueError("no key")
+    with pytest.raises(ValueError, match="no key"):
+        LoggedSealer(sealer, ORDER, SET, noted.append).seal_pass(match)
+    assert noted == [event]
 
 
 def test_an_alert_that_could_not_be_sealed_is_not_noted() -> None:

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from lfr_edge.audit.events import AlertSent
+from lfr_edge.audit.events import AlertSent, PassSent
 from lfr_edge.clock import ManualClock
 from lfr_edge.errors import DeviceError, Reason
 from lfr_edge.messages.alert import SealedAlert
 from lfr_edge.messages.examples import RECIPIENT
+from lfr_edge.messages.match import SealedMatch
+from lfr_edge.messages.volunteer_pass import SealedPass
 from lfr_edge.pipeline.outbox import Outbox
 from lfr_edge.pipeline.ports import FakePublisher
+from lfr_edge.van import sender as sending
 from lfr_edge.van.sender import Sender
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
@@ -23,7 +26,7 @@ NOW = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 class Refusing(FakePublisher):
     """A broker that is there and says no."""
 
-    def publish(self, _alert: SealedAlert, _expires_at: datetime) -> None:
+    def publish(self, _sealed: SealedMatch, _expires_at: datetime) -> None:
         raise DeviceError(Reason.BROKER_REFUSED, "the broker refuses", fix="ask it why")
 
 
@@ -38,11 +41,11 @@ class FakeLog:
     """Keeps what is noted; while it has no room, it says so. `dies` is a process that is killed before."""
 
     def __init__(self) -> None:
-        self.entries: list[AlertSent] = []
+        self.entries: list[AlertSent | PassSent] = []
         self.has_room = True
         self.dies = False
 
-    def note(self, event: AlertSent) -> bool:
+    def note(self, event: AlertSent | PassSent) -> bool:
         if self.dies:
             raise KilledError
         self.entries.append(event)
@@ -50,7 +53,7 @@ class FakeLog:
 
     @property
     def ids(self) -> list[str]:
-        return [event.alert for event in self.entries]
+        return [event.alert if isinstance(event, AlertSent) else event.test_pass for event in self.entries]
 
 
 class KilledError(Exception):
@@ -208,3 +211,73 @@ def test_an_entry_that_is_not_on_the_disk_does_not_count_for_the_next_process(ou
     after_the_power_cut = FakeLog()
     sender_of(outbox, publisher, after_the_power_cut).drain()
     assert after_the_power_cut.ids == names(1)
+
+
+def put_pass(outbox: Outbox, *numbers: int) -> None:
+    for number in numbers:
+        passed = SealedPass(name(number), NOW, "van-1", "force-1", "order-1", b"sealed")
+        outbox.put(passed, timedelta(hours=1), [RECIPIENT])
+
+
+class NoPasses(FakePublisher):
+    """A broker whose access list is of before there were test passes."""
+
+    def publish(self, sealed: SealedMatch, expires_at: datetime) -> None:
+        if isinstance(sealed, SealedPass):
+            raise DeviceError(Reason.BROKER_REFUSED, "not authorised", fix="see the access list")
+        super().publish(sealed, expires_at)
+
+
+def test_alerts_go_first_and_overtake_test_passes_that_wait(outbox: Outbox) -> None:
+    class Meanwhile(FakePublisher):
+        """While the first test pass is on its way, an alert is raised."""
+
+        def publish(self, sealed: SealedMatch, expires_at: datetime) -> None:
+            super().publish(sealed, expires_at)
+            if sealed.id == name(11):
+                put(outbox, 3)
+
+    publisher, log = Meanwhile(), FakeLog()
+    put_pass(outbox, 11, 12)
+    put(outbox, 1, 2)
+    assert sender_of(outbox, publisher, log).drain()
+    assert ids(publisher) == names(1, 2, 11, 3, 12)
+    assert [type(one) for one in publisher.published[2:4]] == [SealedPass, SealedAlert]
+    assert log.ids == names(1, 2, 11, 3, 12)
+    assert [type(event) for event in log.entries[1:3]] == [AlertSent, PassSent]
+
+
+def test_test_passes_are_sent_again_after_a_reconnection_and_noted_once(outbox: Outbox) -> None:
+    publisher, log = FakePublisher(), FakeLog()
+    sender = sender_of(outbox, publisher, log)
+    put_pass(outbox, 11)
+    sender.drain()
+    publisher.connection += 1
+    sender.drain()
+    assert ids(publisher) == names(11) * 2
+    (sent,) = log.entries
+    assert isinstance(sent, PassSent)
+    assert (sent.test_pass, sent.order, sent.recipients) == (name(11), "order-1", (RECIPIENT,))
+
+
+def test_a_broker_that_takes_no_test_passes_holds_up_no_alert(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "_RETRY_S", 60.0)
+    publisher = NoPasses()
+    sender = sender_of(outbox, publisher)
+    put_pass(outbox, 11)
+    thread = threading.Thread(target=sender.run)
+    thread.start()
+    while not caplog.messages:
+        thread.join(0.01)
+    put(outbox, 1)
+    sender.wake()
+    for _ in range(500):
+        if publisher.published:
+            break
+        thread.join(0.01)
+    sender.stop()
+    thread.join(5)
+    assert ids(publisher) == names(1)
+    assert caplog.messages[0].startswith("test passes wait in the outbox: not authorised")

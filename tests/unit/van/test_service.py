@@ -20,6 +20,7 @@ from lfr_edge.crypto.signing import Purpose, sign
 from lfr_edge.errors import ConfigError, DeviceError, PolicyError, Reason
 from lfr_edge.messages.clock import ClockStatement, sign_statement
 from lfr_edge.messages.examples import ORDER
+from lfr_edge.pipeline.outbox import Purged
 from lfr_edge.van import erasure as erasing
 from lfr_edge.van import keeper as keeping
 from lfr_edge.van import service as serving
@@ -54,12 +55,12 @@ class FakePost:
     def begin(self) -> None:
         self.done.append("begin")
 
-    def purge(self, order: str) -> int:
+    def purge(self, order: str) -> Purged:
         if self.refuses:
             raise DeviceError(Reason.FILE_UNWRITABLE, "no space left", fix="make room")
         self.purged.append(order)
         self.done.append("purge")
-        return 3
+        return Purged(3, 0)
 
 
 class FakeDaemon:
@@ -89,7 +90,7 @@ class FakeDaemon:
             type(self).opened += 1
             while not self.fails and not self._stop_asked and self._authority.may_see():
                 time.sleep(0.01)
-        self._authority.blinded(Ending(0, 50, 2, unhurt=not self.fails))
+        self._authority.blinded(Ending(Purged(0, 0), 50, 2, 1, unhurt=not self.fails))
         return not self.fails
 
 

@@ -11,7 +11,7 @@ from lfr_edge.biometrics.arena import Arena
 from lfr_edge.biometrics.locking import FakeMemoryLock
 from lfr_edge.clock import ManualClock
 from lfr_edge.errors import DeviceError, Reason
-from lfr_edge.messages.alert import SealedAlert
+from lfr_edge.messages.match import SealedMatch
 from lfr_edge.pipeline.frame_source import FakeFrameSource, Frame
 from lfr_edge.pipeline.mailbox import Mailbox
 from lfr_edge.van.cameras import require_playable
@@ -84,7 +84,7 @@ class FakeRecogniser:
         self.log.append(f"start {frame.camera} {frame.sequence}")
         return FakeStep(frame, self.log)
 
-    def finish(self, step: FakeStep) -> list[SealedAlert]:
+    def finish(self, step: FakeStep) -> list[SealedMatch]:
         self.log.append(f"finish {step.frame.camera} {step.frame.sequence}")
         with step:
             if len(self.finished) == self._fail_at:
