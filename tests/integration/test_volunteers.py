@@ -9,14 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import date
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from support.rehearsal import local_broker, photo_clip
+from support.van import as_volunteer
 
 from lfr_edge.audit.events import AlertDecided, AlertsErased, PassDecided, PassSent, PeriodEnded
 from lfr_edge.audit.reader import unverified_entries, verify_log
@@ -28,12 +28,10 @@ from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.inference.store import EngineStore
 from lfr_edge.messages.status import Health
 from lfr_edge.messages.topics import Channel, topic_filter
-from lfr_edge.office.listing import Row
 from lfr_edge.transport.local_broker import LocalBroker
 from lfr_edge.transport.mqtt import MqttSession
 from lfr_edge.transport.packets import Incoming
 from lfr_edge.van.control import Order, Reply, ask
-from lfr_edge.watchlist.entries import Particulars
 
 VOLUNTEER, WANTED = "P25", "P03"
 # The order's cool-down is 60 s: as an alert, the second walk would not be seen.
@@ -109,18 +107,6 @@ class Site:
         with closing(sqlite3.connect(self.state / "outbox.sqlite")) as database:
             tables = ("alert", "test_pass", "unlogged_test_pass")
             return {name: database.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}  # noqa: S608
-
-
-def as_volunteer(row: Row) -> Row:
-    """The same person, on the blue list."""
-    stated = dict(row.particulars) | {
-        "category": "volunteer",
-        "response": "test-pass",
-        "legal_basis": "consent",
-        "rationale": "agreed in writing to walk past on the day of the test",
-        "expires": date(2099, 1, 1),
-    }
-    return replace(row, particulars=Particulars(**stated))
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 
 from lfr_edge.cli.demo_scene import CONTROL_ROOM, FORCE, VAN, Footage, Scene, rows_of, set_the_scene, write_config
@@ -20,6 +21,7 @@ from lfr_edge.office.listing import Row
 from lfr_edge.transport.local_broker import LocalBroker
 from lfr_edge.transport.mqtt import MqttSession
 from lfr_edge.transport.packets import Incoming
+from lfr_edge.watchlist.entries import Particulars
 
 THE_DAEMON = ("-m", "lfr_edge.cli.main")
 
@@ -72,6 +74,18 @@ class Van:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)
+
+
+def as_volunteer(row: Row) -> Row:
+    """The same person, on the blue list."""
+    stated = dict(row.particulars) | {
+        "category": "volunteer",
+        "response": "test-pass",
+        "legal_basis": "consent",
+        "rationale": "agreed in writing to walk past on the day of the test",
+        "expires": date(2099, 1, 1),
+    }
+    return replace(row, particulars=Particulars(**stated))
 
 
 @contextmanager
