@@ -14,7 +14,7 @@ from lfr_edge.crypto.sealed import SealIdentity, seal
 from lfr_edge.crypto.signing import Purpose, SigningKey, sign
 from lfr_edge.messages.command import CommandResult, StopCommand
 from lfr_edge.messages.erasure import ErasureReceipt
-from lfr_edge.messages.examples import ALERT, HEALTH, ORDER, RECIPIENT, STATUS
+from lfr_edge.messages.examples import ALERT, HEALTH, ORDER, RECIPIENT, STATUS, VOLUNTEER_PASS
 from lfr_edge.messages.prekey import Prekey, Prekeys
 from lfr_edge.office.order_file import _FILLED_IN
 from lfr_edge.van import control
@@ -114,6 +114,7 @@ def _seeds(folder: Path, identity: SealIdentity) -> dict[str, bytes]:
         "command-result": result.to_json(),
         "alert": json.dumps(alert).encode(),
         "sealed-alert": sign(ALERT.to_json(), Purpose.ALERT, [_KEY]),
+        "test-pass": VOLUNTEER_PASS.to_json(),
         "status": STATUS.to_json(),
         "health": HEALTH.to_json(),
         "control": control.Order(do="prekeys", count=3).to_json(),

@@ -19,11 +19,12 @@ from lfr_edge.inference.manifest import load_engine_set
 from lfr_edge.messages.alert import SealedAlert, open_alert
 from lfr_edge.messages.command import CommandResult, open_command
 from lfr_edge.messages.erasure import open_receipt
-from lfr_edge.messages.examples import ALERT, HEALTH, ORDER, STATUS
+from lfr_edge.messages.examples import ALERT, HEALTH, ORDER, STATUS, VOLUNTEER_PASS
 from lfr_edge.messages.order import open_order
 from lfr_edge.messages.prekey import open_prekeys
 from lfr_edge.messages.status import Health, Status
 from lfr_edge.messages.topics import parse_topic
+from lfr_edge.messages.volunteer_pass import SealedPass, open_pass
 from lfr_edge.office.order_file import end_of, read_order
 from lfr_edge.van import control
 from lfr_edge.van.lifecycle import Record
@@ -71,7 +72,8 @@ def _pictures(untrusted: bytes, path: Path) -> None:
     entry = Entry.from_untrusted(untrusted)
     path.write_bytes(bytes(64))
     with path.open("rb") as file:
-        PictureStore(Span(file, 0, 64)).open(entry)
+        if not entry.is_volunteer:
+            PictureStore(Span(file, 0, 64)).open(entry)
 
 
 def _envelope(untrusted: bytes, _: Path) -> None:
@@ -93,6 +95,13 @@ def _sealed_alert(untrusted: bytes, _: Path) -> None:
     for ciphertext in (untrusted, seal(untrusted, [ROOM.recipient])):
         with contextlib.suppress(LfrEdgeError):
             open_alert(_with(outside, ciphertext), ROOM, {"van-1": KEY.public}, now=_NOW)
+
+
+def _volunteer_pass(untrusted: bytes, _: Path) -> None:
+    """What a van of ours signed and sealed, and is no test pass."""
+    sealed = seal(sign(untrusted, Purpose.TEST_PASS, [KEY]), [ROOM.recipient])
+    outside = SealedPass("01978cb8-5a1e-7f02-a3c4-51d0e27b9a68", _NOW, "van-1", "example", "o", sealed)
+    open_pass(outside, ROOM, {"van-1": KEY.public}, now=_NOW)
 
 
 def _with(alert: SealedAlert, ciphertext: bytes) -> SealedAlert:
@@ -150,6 +159,7 @@ PARSERS: dict[str, Parse] = {
     "command-result": _message(CommandResult.from_untrusted),
     "alert": _alert,
     "sealed-alert": _sealed_alert,
+    "test-pass": _volunteer_pass,
     "status": _message(Status.from_untrusted),
     "health": _message(Health.from_untrusted),
     "record": _message(Record.from_untrusted),
@@ -163,7 +173,7 @@ PARSERS: dict[str, Parse] = {
 """By the name of the folder with their seeds."""
 
 
-_EXAMPLES = {"order": ORDER, "alert": ALERT, "status": STATUS, "health": HEALTH}
+_EXAMPLES = {"order": ORDER, "alert": ALERT, "test-pass": VOLUNTEER_PASS, "status": STATUS, "health": HEALTH}
 
 
 def seeds(name: str) -> list[bytes]:

@@ -133,7 +133,7 @@ def volunteers_match(bench: Bench) -> Match:
 
 def test_a_volunteers_match_can_never_be_sealed_as_an_alert(bench: Bench, pictures: PictureStore) -> None:
     bench.match = volunteers_match(bench)
-    with pytest.raises(RuntimeError, match="volunteer"):
+    with pytest.raises(RuntimeError, match="about to become an alert"):
         bench.seal(pictures)
     with pytest.raises(RuntimeError, match="volunteer"):
         pictures.open(bench.match.candidate.entry)

@@ -182,7 +182,7 @@ def test_who_and_why_must_be_said(clerk: Clerk, capsys: pytest.CaptureFixture[st
         ("categories", "kategories", "vocabulary.categories: field required"),
         ('["custody", "family"]', "[]", "vocabulary.sources: "),
         ('["custody", "family"]', '"custody"', "vocabulary.sources: "),
-        ('"green"]', '"blue"]', "vocabulary.responses: blue is none of red, amber, green"),
+        ('"green"]', '"blue"]', "vocabulary.responses: blue is none of red, amber, green, test-pass"),
         ("[vocabulary]", "[vocabulary", "office.toml: "),
         ("[vocabulary]", "[words]", "vocabulary: field required"),
         ('log = "office.log"', "log = 1", "log: "),

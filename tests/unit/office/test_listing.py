@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -165,6 +166,36 @@ def test_somebody_under_18_has_a_rationale_of_its_own(tmp_path: Path, photo: Cal
     (row,), problems = read_list(path, photos, RULES)
     assert not problems
     assert (row.particulars.under_18, row.particulars.under_18_rationale) == (True, "at risk")
+
+
+VOLUNTEER = FULL | {"id": "B-3", "category": "volunteer", "response": "test-pass", "legal_basis": "consent"}
+ON_SITE = Vocabulary(("wanted", "volunteer"), ("PACE s.64A", "consent"), ("custody",), ("red", "test-pass"))
+
+
+def test_a_volunteer_is_listed_where_the_office_has_the_word(
+    tmp_path: Path, photo: Callable[..., str], photos: Path
+) -> None:
+    photo("a.png")
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps([VOLUNTEER]), "utf-8")
+    (row,), problems = read_list(path, photos, ON_SITE)
+    assert not problems
+    assert row.particulars.is_volunteer
+    _, problems = read_list(path, photos, replace(RULES, categories=("volunteer",), legal_bases=("consent",)))
+    assert [problem.what for problem in problems] == ["response 'test-pass' is not in the office's vocabulary"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"rationale": ""}, {"expires": ""}, {"under_18": "yes", "under_18_rationale": "asked to"}]
+)
+def test_a_volunteers_line_says_what_was_agreed_and_until_when_whatever_the_office_asks_of_others(
+    tmp_path: Path, photo: Callable[..., str], photos: Path, change: dict[str, str]
+) -> None:
+    photo("a.png")
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps([VOLUNTEER | change]), "utf-8")
+    _, (problem,) = read_list(path, photos)
+    assert "a volunteer's entry says in rationale what was agreed to and in expires until when" in str(problem)
 
 
 @pytest.mark.parametrize("content", ["{}", "[1]", "[", '[{"id": "E-1"}]', "[" * 100_000, "\ufeff"])

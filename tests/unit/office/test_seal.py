@@ -21,6 +21,7 @@ from lfr_edge.office.order_file import UNSEALED, read_order
 from lfr_edge.office.references import References, gather
 from lfr_edge.office.seal import seal_package
 from lfr_edge.watchlist.container import read_watchlist
+from lfr_edge.watchlist.entries import Particulars
 from lfr_edge.watchlist.package import open_package
 
 ORDER = """
@@ -134,6 +135,25 @@ def test_the_van_reads_what_the_office_sealed(office: Office, arena: Arena) -> N
             first, _ = watchlist.search(row, scores=scores)
             assert first.entry == entry
             assert first.score == pytest.approx(1)
+        watchlist.wipe()
+
+
+def test_of_a_volunteer_the_van_gets_templates_and_no_picture(office: Office, arena: Arena) -> None:
+    stated = dict(office.references.entries[1])
+    volunteer = Particulars(**(stated | {"response": "test-pass", "rationale": "agreed to ten walks"}))
+    entries = (office.references.entries[0], volunteer, office.references.entries[2])
+    order = office.seal(references=replace(office.references, entries=entries))
+    assert (order.list_size, order.template_count) == (3, 4), "what a face is compared with, volunteers counted"
+    with open_package(office.out) as package:
+        dimension = office.engine_set.dimension
+        watchlist = read_watchlist(package.watchlist(), office.van, arena, contract=order.contract, dimension=dimension)
+        assert [entry.is_volunteer for entry in watchlist.entries] == [False, True, False]
+        wanted, passed, other = watchlist.entries
+        assert passed.picture is None
+        assert wanted.picture is not None
+        assert other.picture is not None
+        assert other.picture.offset == wanted.picture.length, "nothing of the volunteer lies between"
+        assert package.pictures.open(other) == office.references.picture(other.id)
         watchlist.wipe()
 
 
