@@ -81,7 +81,7 @@ def parts(
         with photo.lease:
             extractor.embed(photo, extractor.detect(photo)[:1], out=templates.array[row : row + 1])
     picture = PictureMember(offset=0, length=16, key="00" * 32)
-    entries = tuple(Entry.model_construct(id=name, picture=picture) for name in LISTED)
+    entries = tuple(Entry.model_construct(id=name, response="red", picture=picture) for name in LISTED)
     watchlist = Watchlist(entries, templates, np.arange(len(LISTED), dtype=np.int32))
     decider = Decider(Rule(engine_set.threshold, margin=0.05, confirmation=2, cooldown_s=60.0))
     return extractor, watchlist, decider, Noting(), {"north": View(), "south": View(), "west": View()}

@@ -16,7 +16,7 @@ import pytest
 
 from lfr_edge.audit.checkpoint import Checkpoint, log_origin
 from lfr_edge.clock import SystemClock
-from lfr_edge.control_room.watch import ReceivedAlert, Refused, Watch
+from lfr_edge.control_room.watch import Event, ReceivedAlert, ReceivedPass, Refused, Watch
 from lfr_edge.crypto.notes import NoteSigner
 from lfr_edge.crypto.sealed import SealIdentity, seal
 from lfr_edge.crypto.signing import Purpose, SigningKey, sign
@@ -24,6 +24,8 @@ from lfr_edge.errors import Reason
 from lfr_edge.messages.alert import Alert, SealedAlert, sign_and_seal
 from lfr_edge.messages.examples import ALERT, JPEG, STATUS
 from lfr_edge.messages.ids import uuid7
+from lfr_edge.messages.match import SealedMatch
+from lfr_edge.messages.volunteer_pass import VolunteerPass, sign_and_seal_pass
 from lfr_edge.transport.local_broker import LocalBroker
 from lfr_edge.transport.mqtt import MqttSession
 from lfr_edge.transport.sealed import publish_sealed
@@ -40,7 +42,7 @@ class Scene:
     van_key: SigningKey
     room: SealIdentity
     watch: Watch
-    events: "queue.Queue[ReceivedAlert | Refused]"
+    events: "queue.Queue[Event]"
 
     def alert(self) -> Alert:
         now = datetime.now(timezone.utc)
@@ -51,7 +53,7 @@ class Scene:
         alert = self.alert()
         return sign_and_seal(alert, self.van_key, alert.recipients)
 
-    def outcome(self, sealed: SealedAlert) -> ReceivedAlert | Refused:
+    def outcome(self, sealed: SealedMatch) -> Event:
         publish_sealed(self.van, sealed, expiry_s=60)
         return self.events.get(timeout=5)
 
@@ -59,7 +61,7 @@ class Scene:
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     van_key, room = SigningKey.generate(), SealIdentity.generate()
-    events: queue.Queue[ReceivedAlert | Refused] = queue.Queue()
+    events: queue.Queue[Event] = queue.Queue()
     watch = Watch(room, {"van-1": van_key.public}, events.put, SystemClock())
     (tmp_path / "broker").mkdir()
     with (
@@ -71,7 +73,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         yield Scene(broker, van, van_key, room, watch, events)
 
 
-def _reason(outcome: ReceivedAlert | Refused) -> Reason:
+def _reason(outcome: Event) -> Reason:
     assert isinstance(outcome, Refused)
     return outcome.reason
 
@@ -158,7 +160,28 @@ def test_the_command_prints_json_saves_pictures_and_ends_in_good_order(
     assert (refused["kind"], refused["reason"]) == ("refused", "outer-inner-differ")
     assert (tmp_path / "alerts" / sealed.id / "reference.jpg").read_bytes() == JPEG
     assert (process.returncode, rest) == (0, "")
-    assert errors == "alerts: 1, repeated: 0, refused: 1\n"
+    assert errors == "alerts: 1, test passes: 0, repeated: 0, refused: 1\n"
+
+
+def test_a_test_pass_arrives_as_one_and_leaves_nothing_behind(
+    scene: Scene, arguments: list[str], tmp_path: Path
+) -> None:
+    alert = scene.alert()
+    addressed = {name: value for name, value in alert if name in VolunteerPass.model_fields and name != "statement"}
+    passed = VolunteerPass(**addressed)
+    sealed = sign_and_seal_pass(passed, scene.van_key, passed.recipients)
+    process = _started([*arguments, "--json", "--save", str(tmp_path / "alerts")])
+    with process:
+        event = scene.outcome(sealed)
+        assert isinstance(event, ReceivedPass)
+        assert event.volunteer_pass == passed
+        assert process.stdout is not None
+        shown = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+    assert (shown["kind"], shown["id"], shown["statement"]) == ("test-pass", passed.id, "test pass")
+    assert errors == "alerts: 0, test passes: 1, repeated: 0, refused: 0\n"
+    assert list((tmp_path / "alerts").iterdir()) == []
 
 
 def test_the_command_keeps_the_vans_checkpoints_and_shows_what_contradicts_them(
@@ -188,7 +211,7 @@ def test_the_command_keeps_the_vans_checkpoints_and_shows_what_contradicts_them(
     assert (doubt["kind"], doubt["reason"], rest) == ("doubtful-log", "digest-mismatch", "")
     assert "two different logs of 4 entries" in doubt["message"]
     assert file.read_bytes() == b"".join(notes)
-    assert errors == "alerts: 0, repeated: 0, refused: 0, checkpoints kept: 3\n"
+    assert errors == "alerts: 0, test passes: 0, repeated: 0, refused: 0, checkpoints kept: 3\n"
 
 
 def test_the_command_prints_a_block_for_people(scene: Scene, arguments: list[str]) -> None:
