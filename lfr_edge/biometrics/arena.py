@@ -96,6 +96,8 @@ class Arena:
         self._mutex = threading.Lock()
         self._free: list[tuple[int, int]] = [(0, len(self._map))]  # (offset, size), by offset, never adjacent
         self._held: dict[int, Lease] = {}
+        self._passing = 0  # bytes of leases whose row has a deadline
+        self._most_passing = 0
         self._quarantine: list[tuple[int, int, weakref.ref[NDArray[Any]]]] = []
 
     def lease(self, row: Row, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> Lease:
@@ -104,10 +106,13 @@ class Arena:
         length = kind.itemsize * math.prod(shape)
         size = max(_rounded(length, _ALIGNMENT), _ALIGNMENT)
         with self._mutex:
-            offset = self._find(size)
+            offset = self._find(size, lasting=row.bound_s is None)
             base = np.frombuffer(self._map, dtype=kind, count=math.prod(shape), offset=offset)
             lease = Lease(self, row, offset, size, base, base.reshape(shape))
             self._held[offset] = lease
+            if row.bound_s is not None:
+                self._passing += size
+                self._most_passing = max(self._most_passing, self._passing)
         return lease
 
     @property
@@ -115,6 +120,13 @@ class Arena:
         """What is handed out or quarantined now."""
         with self._mutex:
             return len(self._map) - sum(size for _, size in self._free)
+
+    @property
+    def spare_bytes(self) -> int:
+        """What more may stay, so that as much as ever before can still come and go: rows with a deadline."""
+        with self._mutex:
+            lasting = sum(lease._size for lease in self._held.values() if lease.row.bound_s is None)  # noqa: SLF001
+            return len(self._map) - lasting - self._most_passing
 
     def overdue(self) -> list[Lease]:
         """Leases held longer than their row of the retention table allows: always empty, or a bug."""
@@ -130,9 +142,12 @@ class Arena:
         """Overwrite everything at once, leased or not. What is leased stays leased, and reads as zeros."""
         ctypes.memset(self._address, 0, len(self._map))
 
-    def _find(self, size: int) -> int:
-        for attempt in (self._first_fit, self._first_fit_after_sweep):
-            offset = attempt(size)
+    def _find(self, size: int, *, lasting: bool) -> int:
+        fit = self._last_fit if lasting else self._first_fit
+        for sweep in (False, True):
+            if sweep:
+                self._sweep()
+            offset = fit(size)
             if offset is not None:
                 return offset
         raise DeviceError(
@@ -148,20 +163,29 @@ class Arena:
                 return offset
         return None
 
-    def _first_fit_after_sweep(self, size: int) -> int | None:
+    def _last_fit(self, size: int) -> int | None:
+        """For what stays: at the end, so that it does not split the room of what comes and goes."""
+        for index, (offset, free) in reversed(list(enumerate(self._free))):
+            if free >= size:
+                self._free[index : index + 1] = [(offset, free - size)] if free > size else []
+                return offset + free - size
+        return None
+
+    def _sweep(self) -> None:
         quarantined, self._quarantine = self._quarantine, []
         for offset, length, watcher in quarantined:
             if watcher() is None:
                 self._insert_free(offset, length)
             else:
                 self._quarantine.append((offset, length, watcher))
-        return self._first_fit(size)
 
     def _take_back(self, lease: Lease, offset: int, size: int, watcher: "weakref.ref[NDArray[Any]]") -> bool:
         ctypes.memset(self._address + offset, 0, size)
         with self._mutex:
             if self._held.pop(offset, None) is not lease:
                 raise RuntimeError("a lease was given back twice")
+            if lease.row.bound_s is not None:
+                self._passing -= size
             if watcher() is not None:
                 self._quarantine.append((offset, size, watcher))
                 return False

@@ -169,6 +169,17 @@ class Recogniser:
             self._extractor.forget()
             self._forgotten, self._remembers_since_ns = True, None
 
+    def take_over(self, watchlist: Watchlist, decider: Decider, sealer: EvidenceSealer) -> None:
+        """Compare with this list from the next picture on, by another order's rule; between two calls of `finish`.
+
+        Who is in view stays in view. What was compared with the list before counts for nothing, cool-downs included
+        (docs/decisions/0016). That list is the caller's to wipe.
+        """
+        self._watchlist, self._decider, self._sealer = watchlist, decider, sealer
+        for (camera, _), track in self._tracks.items():
+            track.compare_anew()
+            self._looks[camera].urgent = True
+
     def close(self) -> None:
         """Wipe all tracks, and make the engines forget and go."""
         for track in self._tracks.values():
@@ -202,7 +213,7 @@ class Recogniser:
         for detection in detections:
             if detection.inter_eye_px >= self._views[camera].minimum_inter_eye_px:
                 track = self._tracks.get((camera, track_of.get(id(detection), 0)))
-                if track is None or (track.faces < self._decider.rule.confirmation and not track.settled):
+                if track is None or (track.compared < self._decider.rule.confirmation and not track.settled):
                     return True
         return False
 
@@ -214,7 +225,7 @@ class Recogniser:
                 continue
             track = self._track(frame.camera, track_id)
             promise = quality.promise(detection, width_px=image.width_px, height_px=image.height_px)
-            unknown = track.faces < confirmation and not track.settled
+            unknown = track.compared < confirmation and not track.settled
             if unknown or track.is_due(frame.captured_ns, frame.sequence, promise):
                 worth.append(_Chosen(track_id, track, detection, promise))
         worth.sort(key=lambda chosen: (chosen.track.last_embedded_ns, -chosen.promise))
@@ -239,10 +250,12 @@ class Recogniser:
             track = self._person(frame, face, row, value)
             if track is None or track.settled:
                 continue
-            if value > track.best_quality and track.keep_sample(frame.image, detection.box_px, others):
+            better = track.sample is None or value > track.best_quality
+            if better and track.keep_sample(frame.image, detection.box_px, others):
                 track.best_quality = value
             track.fuse(row, value)
             first, runner_up = self._watchlist.search(row, scores=scores)
+            track.compared += 1
             track.rest_while(self._decider.rule.short_of(track.faces, first.score))
             if not self._decider.confirms(track.streak, track.faces, first, runner_up) or track.sample is None:
                 continue

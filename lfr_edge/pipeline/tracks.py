@@ -37,6 +37,7 @@ class Track:
         "_sample",
         "best_promise",
         "best_quality",
+        "compared",
         "doubted",
         "faces",
         "last_embedded_ns",
@@ -52,6 +53,7 @@ class Track:
         self._sample: Lease | None = None
         self.best_promise = 0.0
         self.best_quality = -1.0
+        self.compared = 0  # how often with the list that holds now
         self.doubted = 0  # faces in a row that do not look like this person
         self.faces = 0
         self.last_embedded_ns = 0
@@ -105,8 +107,16 @@ class Track:
         """Forget all faces so far, as if the track began now."""
         self._features.array.fill(0)
         self._drop_sample()
-        self.best_quality, self.faces, self.doubted = -1.0, 0, 0
+        self.best_quality, self.faces, self.compared, self.doubted = -1.0, 0, 0, 0
         self.streak = Streak()
+
+    def compare_anew(self) -> None:
+        """Another order holds: forget what comparisons have said, and the sample, which only that before may show.
+
+        The fused features stay: they say who this is, and nothing about a list.
+        """
+        self._drop_sample()
+        self.compared, self.settled, self.streak = 0, False, Streak()
 
     def fuse(self, features: NDArray[np.float32], quality: float) -> None:
         """Add one face's `features` (D,) float32; on return they hold the probe: the weighted mean, length 1."""

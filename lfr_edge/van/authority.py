@@ -10,6 +10,7 @@ from lfr_edge.errors import PolicyError, Reason
 from lfr_edge.messages.order import Order
 from lfr_edge.pipeline.outbox import Purged
 from lfr_edge.van.commands import Commands
+from lfr_edge.van.succession import Succession
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,8 +29,12 @@ class Ending:
 class Authority(Protocol):
     """What `Daemon` asks, and tells."""
 
-    def begins(self, order: Order, cameras: tuple[str, ...]) -> bool:
-        """May the cameras open? Everything else is ready."""
+    def begins(self, order: Order, cameras: tuple[str, ...], sees: Succession) -> bool:
+        """May the cameras open? Everything else is ready, and `sees` can pass on to another order from now on."""
+        ...
+
+    def passes(self, order: Order, cameras: tuple[str, ...], before: Ending) -> bool:
+        """The record says that another order holds, and no picture is being compared: is it this one."""
         ...
 
     def may_see(self) -> bool:
@@ -93,9 +98,13 @@ class DemoWindow:
         left_s = (order.not_after - clock.utc()).total_seconds()
         self._ends_ns = clock.monotonic_ns() + round(left_s * 1e9)
 
-    def begins(self, _order: Order, _cameras: tuple[str, ...]) -> bool:
+    def begins(self, _order: Order, _cameras: tuple[str, ...], _sees: Succession) -> bool:
         """It was asked when the order was checked."""
         return True
+
+    def passes(self, _order: Order, _cameras: tuple[str, ...], _before: Ending) -> bool:
+        """A demo has one order."""
+        return False
 
     def may_see(self) -> bool:
         """Until the window closes, by either clock."""

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import threading
 from contextlib import suppress
 from datetime import datetime
 
@@ -33,6 +34,7 @@ class Bus:
         self._authority = authority
         self._listening = False
         self._clock = clock
+        self._saying = threading.Lock()  # a status is said before the next one is made: the newest is the retained one
         self._status = status
         self._force = force
         self._connected: bool | None = None  # as last said in the log
@@ -59,10 +61,19 @@ class Bus:
         left_s = math.ceil((expires_at - self._clock.utc()).total_seconds())
         publish_sealed(self._session, sealed, expiry_s=max(left_s, 1))
 
-    def announce(self, state: str, *, blind: str | None = None) -> None:
-        """Publish the van's new state, now or with the next connection; `blind` is why it does not see."""
-        self._status = self._changed_to(state, blind).model_copy(update={"checkpoint": self._checkpoint()})
-        self._checkpoint_said_ns = self._clock.monotonic_ns()
+    def announce(self, state: str, *, blind: str | None = None, order: str | None = None) -> None:
+        """Publish the van's new state, now or with the next connection; `blind` is why it does not see.
+
+        `order` is the one that holds, if that is another one now. Thread-safe.
+        """
+        with self._saying:
+            if order is not None:
+                self._status = self._status.model_copy(update={"order": order})
+            self._status = self._changed_to(state, blind).model_copy(update={"checkpoint": self._checkpoint()})
+            self._checkpoint_said_ns = self._clock.monotonic_ns()
+            self._say_status()
+
+    def _say_status(self) -> None:
         try:
             self._session.publish(self._topic(Channel.STATUS), self._status.to_json(), qos=1, retain=True)
         except DeviceError as error:
@@ -94,12 +105,17 @@ class Bus:
         With QoS 0: whoever reports must not wait for a broker that hangs, because nobody else asks whether the van may
         still see. What is lost with a connection is said again with the next one.
         """
-        now_ns, checkpoint = self._clock.monotonic_ns(), self._checkpoint()
-        if checkpoint == self._status.checkpoint or now_ns - self._checkpoint_said_ns < apart_ns:
-            return
-        self._checkpoint_said_ns = now_ns
-        self._status = self._status.model_copy(update={"checkpoint": checkpoint})
-        self._session.publish(self._topic(Channel.STATUS), self._status.to_json(), qos=0, retain=True)
+        if not self._saying.acquire(blocking=False):
+            return  # whoever announces says the newest
+        try:
+            now_ns, checkpoint = self._clock.monotonic_ns(), self._checkpoint()
+            if checkpoint == self._status.checkpoint or now_ns - self._checkpoint_said_ns < apart_ns:
+                return
+            self._checkpoint_said_ns = now_ns
+            self._status = self._status.model_copy(update={"checkpoint": checkpoint})
+            self._session.publish(self._topic(Channel.STATUS), self._status.to_json(), qos=0, retain=True)
+        finally:
+            self._saying.release()
 
     def _checkpoint(self) -> str | None:
         note = self._authority.checkpoint if self._authority is not None else None

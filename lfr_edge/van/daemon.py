@@ -2,6 +2,8 @@
 
     cameras -> capture threads -> mailbox -> recognise thread -> outbox -> sender -> broker
 
+Between two pictures another order may take over (`Daemon.prepared`): a `Mandate` is exchanged, all else goes on.
+
 `Daemon` builds everything before it opens a camera, so that whatever is wrong is said first. It ends when told to, when
 its `Authority` says so, when every file has ended, or when a stage fails; in every case in the same order: cameras
 close, the mailbox and the tracks are wiped, the engines forget, the list is wiped, alerts get a last chance to leave.
@@ -11,8 +13,8 @@ What may heal (a lost camera, an absent broker) is reported and waited out.
 import logging
 import sqlite3
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -24,10 +26,11 @@ from lfr_edge.biometrics.arena import Arena
 from lfr_edge.clock import Clock
 from lfr_edge.config import VanConfig
 from lfr_edge.crypto.signing import SigningKey
-from lfr_edge.errors import ConfigError, Reason
-from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, EngineSet, load_engine_set
+from lfr_edge.errors import ConfigError, DeviceError, LfrEdgeError, Reason
+from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, load_engine_set
 from lfr_edge.inference.store import EngineStore
 from lfr_edge.messages.match import SealedMatch
+from lfr_edge.messages.order import Order
 from lfr_edge.messages.status import CameraHealth, Health, Status
 from lfr_edge.pipeline.decide import Decider, Rule
 from lfr_edge.pipeline.mailbox import Mailbox
@@ -38,9 +41,14 @@ from lfr_edge.van.authority import Authority, DemoWindow, Ending
 from lfr_edge.van.bus import Bus
 from lfr_edge.van.cameras import open_cameras
 from lfr_edge.van.custody import find_identity, stock_of
+from lfr_edge.van.deployment import Deployment
+from lfr_edge.van.erasure import hand_over
+from lfr_edge.van.mandate import Mandate
 from lfr_edge.van.period_log import CameraLog, LoggedSealer
 from lfr_edge.van.sender import Sender
-from lfr_edge.van.stages import Recognition, Stage, capture
+from lfr_edge.van.stages import Recognition, Stage, capture, stopped
+from lfr_edge.van.succession import Commit
+from lfr_edge.watchlist.container import bytes_to_open
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,33 +66,34 @@ class Daemon:
     ) -> None:
         """Without an authority the order must be a demo: its window is all that limits it."""
         self._clock = clock
-        self._van = config.van
+        self._config = config
         self._stop_asked = False
         self._stopping = threading.Event()
         self._news = threading.Event()  # a stage has ended
         self._overdue_ticks = 0  # in a row
-        engine_set = load_engine_set(config.engines.set, config.engines.manifests or DEFAULT_MANIFESTS)
+        self._engine_set = load_engine_set(config.engines.set, config.engines.manifests or DEFAULT_MANIFESTS)
         with ExitStack() as if_refused:
             if authority is None:
-                self._deployment = deployment.load(package, config, engine_set, clock.utc())
+                checked = deployment.load(package, config, self._engine_set, clock.utc())
             else:  # it knows better which time it is
-                self._deployment = deployment.check(package, config, engine_set)
-            if_refused.callback(self._deployment.package.close)
-            self._order = self._deployment.order
-            self._authority = authority or DemoWindow(self._order, clock)
+                checked = deployment.check(package, config, self._engine_set)
+            if_refused.callback(checked.close)
+            self._authority = authority or DemoWindow(checked.order, clock)
             self._arena = _open_arena(config)
             if_refused.callback(self._arena.wipe)
             self._cameras = open_cameras(config.cameras, self._arena, clock)
-            self._camera_log = CameraLog(self._cameras, self._order.id, self._authority.note)
+            self._camera_log = CameraLog(self._cameras, checked.order.id, self._authority.note)
             lossless = [camera.id for camera in config.cameras if camera.pace == "full-speed"]
             self._mailbox = Mailbox(self._cameras, lossless=lossless)
-            recogniser = self._open_recogniser(config, engine_set)
-            self._recognition = Recognition(recogniser, self._mailbox, clock, self._deliver)
+            self._mandate = self._opened(checked)
+            self._recognition = Recognition(self._open_recogniser(), self._mailbox, clock, self._deliver)
+            self._before = (0, 0, 0)  # faces, alerts and test passes under orders before this one
             self._outbox, session = open_outbox(config.state)
             if_refused.callback(self._outbox.close)
-            status = self._first_status(session, config_sha256, engine_set)
+            status = self._first_status(session, config_sha256)
+            self._told = self._order.id  # the order that was last said on the bus
             self._bus = Bus(config.broker, config.force, status, clock, self._authority)
-            self._sender = Sender(self._outbox, self._bus, clock, self._authority.note)
+            self._sender = Sender(self._outbox, self._bus, clock, self._authority.note, self._tell)
             if_refused.pop_all()
 
     def stop(self) -> None:
@@ -94,6 +103,18 @@ class Daemon:
     def look(self) -> None:
         """Ask the authority at once, not with the next tick. Not for signal handlers."""
         self._news.set()
+
+    @contextmanager
+    def prepared(self, package: Path) -> Iterator[Callable[[Commit], None]]:
+        """See `Succession`. For a thread of its own, while `run` is under way: lists take their time to open."""
+        successor, retired = self._open_successor(package), self._mandate
+        try:
+            yield lambda commit: self._recognition.between_pictures(partial(self._pass_on, successor, commit))
+        finally:
+            if self._mandate is not successor:
+                successor.close()
+        # Freeing ten thousands of entries takes a while: here, and not while pictures wait.
+        del retired
 
     def run(self) -> bool:
         """Be live until the end; False if that was a fault of ours."""
@@ -106,10 +127,8 @@ class Daemon:
         stages = [recognise, *captures]
         unhurt = False
         try:
-            if self._authority.begins(self._order, tuple(self._cameras)):
-                _LOG.info(
-                    "live: order %s, %d entries, %d camera(s)", self._order.id, len(self._watchlist), len(captures)
-                )
+            if self._authority.begins(self._order, tuple(self._cameras), self):
+                self._say_live("")
                 self._bus.announce("live")  # kept, and said as soon as there is a broker
                 self._bus.start()
                 for stage in (*stages, send):
@@ -119,9 +138,7 @@ class Daemon:
                 stages, unhurt = [], True
         finally:
             self._blind(stages)
-            counts = self._recognition.recogniser.counts
-            ending = Ending(self._purged(), counts.detections, counts.alerts, counts.test_passes, unhurt=unhurt)
-            self._authority.blinded(ending)
+            self._authority.blinded(self._ending(self._purged(), unhurt=unhurt))
         return self._leave(stages, send, unhurt=unhurt)
 
     def _supervise(self, captures: Sequence[Stage], recognise: Stage, send: Stage) -> bool:
@@ -170,7 +187,7 @@ class Daemon:
                 stage.join(_JOIN_S)
         finally:
             self._arena.wipe()
-            self._deployment.package.close()
+            self._mandate.deployment.close()
         _LOG.info("blind: cameras closed, faces and list wiped")
 
     def _purged(self) -> Purged | None:
@@ -195,38 +212,108 @@ class Daemon:
         self._outbox.close()
         return unhurt
 
+    def _open_successor(self, package: Path) -> Mandate:
+        """What is to take over. DeviceError if its list does not fit beside the present one, and all that goes on."""
+        try:
+            checked = deployment.check(package, self._config, self._engine_set)
+            try:
+                self._require_room(checked.order)
+                return self._opened(checked)
+            except BaseException:
+                checked.close()
+                raise
+        except LfrEdgeError:
+            if self._stopping.is_set():  # the memory it was writing to was wiped meanwhile
+                raise stopped() from None
+            raise
+
+    def _require_room(self, order: Order) -> None:
+        needed = bytes_to_open(order.template_count, self._engine_set.dimension)
+        missing = needed - self._arena.spare_bytes
+        if missing > 0:
+            enough = self._config.memory_mib + -(-missing >> 20)
+            raise DeviceError(
+                Reason.MEMORY_EXHAUSTED,
+                f"the list of order '{order.id}' does not fit into memory beside the one that it replaces",
+                fix=f"set memory_mib to {enough} or more in the van's configuration and restart the daemon; or stop the"
+                " loaded order first",
+            )
+
+    def _pass_on(self, successor: Mandate, commit: Commit) -> None:
+        """On the recognise thread: the point of no return, and what must follow it before the next picture."""
+        commit()
+        retired, self._mandate = self._mandate, successor
+        retired.close()
+        order, recogniser = successor.order, self._recognition.recogniser
+        if not self._authority.passes(order, tuple(self._cameras), self._ending(Purged(0, 0), unhurt=True)):
+            raise RuntimeError("the package is not the one that was verified a moment ago")
+        self._before = self._counted()
+        recogniser.take_over(successor.watchlist, successor.decider, successor.sealer)
+        self._camera_log = CameraLog(self._cameras, order.id, self._authority.note)
+        self._say_live(f", in place of {retired.order.id}")
+
+    def _ending(self, purged: Purged | None, *, unhurt: bool) -> Ending:
+        """What was counted under the present order."""
+        faces, alerts, passes = (now - before for now, before in zip(self._counted(), self._before, strict=True))
+        return Ending(purged, faces, alerts, passes, unhurt=unhurt)
+
+    def _counted(self) -> tuple[int, int, int]:
+        counts = self._recognition.recogniser.counts
+        return counts.detections, counts.alerts, counts.test_passes
+
+    def _say_live(self, how: str) -> None:
+        entries, cameras = len(self._mandate.watchlist), len(self._cameras)
+        _LOG.info("live: order %s, %d entries, %d camera(s)%s", self._order.id, entries, cameras, how)
+
+    def _tell(self) -> None:
+        """On the sender's thread: which order holds now, and receipts of those that it replaced."""
+        order = self._order.id
+        if order != self._told:
+            self._bus.announce("live", order=order)
+            self._told = order
+        hand_over(self._config.state / "receipts", self._bus.publish_receipt)
+
+    @property
+    def _order(self) -> Order:
+        return self._mandate.order
+
     def _deliver(self, sealed: SealedMatch) -> None:
         self._outbox.put(sealed, timedelta(hours=self._order.alert_expiry_h), self._order.recipients)
         self._sender.wake()
         _LOG.info("%s %s", sealed.channel.value, sealed.id)
 
-    def _open_recogniser(self, config: VanConfig, engine_set: EngineSet) -> Recogniser:
-        """Engines and list in memory: the keys are read first, because that is quickly said."""
-        order, package = self._order, self._deployment.package
-        identity = find_identity(self._deployment.assignment.recipient, stock_of(config), config)
+    def _opened(self, checked: Deployment) -> Mandate:
+        """Its list in memory. The keys are read first, because that is quickly said."""
+        config, engine_set, order = self._config, self._engine_set, checked.order
+        identity = find_identity(checked.assignment.recipient, stock_of(config), config)
         key = SigningKey.from_file(config.keys.alert)
-        self._watchlist = self._deployment.unseal(identity, engine_set, self._arena)
+        watchlist = checked.unseal(identity, engine_set, self._arena)
+        sealer = JpegEvidenceSealer(config.van, order, engine_set, checked.package.pictures, key, self._clock)
+        rule = Rule(order.threshold, order.margin, order.confirmation, order.cooldown_s)
+        return Mandate(checked, watchlist, Decider(rule), LoggedSealer(sealer, order, engine_set, self._authority.note))
+
+    def _open_recogniser(self) -> Recogniser:
+        config, mandate = self._config, self._mandate
         store = EngineStore(config.engines.store)
-        sealer = JpegEvidenceSealer(self._van, order, engine_set, package.pictures, key, self._clock)
         return Recogniser(
-            open_extractor(engine_set, store, self._arena, threads=config.engines.threads),
-            self._watchlist,
-            Decider(Rule(order.threshold, order.margin, order.confirmation, order.cooldown_s)),
-            LoggedSealer(sealer, order, engine_set, self._authority.note),
+            open_extractor(self._engine_set, store, self._arena, threads=config.engines.threads),
+            mandate.watchlist,
+            mandate.decider,
+            mandate.sealer,
             {
                 camera.id: View(camera.minimum_inter_eye_px, camera.zone, camera.full_look_every)
                 for camera in config.cameras
             },
         )
 
-    def _first_status(self, session: int, config_sha256: str, engine_set: EngineSet) -> Status:
+    def _first_status(self, session: int, config_sha256: str) -> Status:
         return Status(
-            van=self._van,
+            van=self._config.van,
             session=session,
             state="armed",
             since=self._clock.utc(),
             order=self._order.id,
-            engine_set=engine_set.digest,
+            engine_set=self._engine_set.digest,
             config_sha256=config_sha256,
             software=version("lfr-edge"),
         )
@@ -234,7 +321,7 @@ class Daemon:
     def _health(self) -> Health:
         counts = self._recognition.recogniser.counts
         return Health(
-            van=self._van,
+            van=self._config.van,
             at=self._clock.utc(),
             cameras=tuple(self._camera_health(camera) for camera in self._cameras),
             tracks=self._recognition.recogniser.tracks_in_view,

@@ -7,12 +7,13 @@ that all before it was done.
 
 import contextlib
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from lfr_edge.crypto.signing import SigningKey
+from lfr_edge.errors import DeviceError
 from lfr_edge.files import new_file, sync_folder
 from lfr_edge.messages.erasure import ErasureReceipt, Level, Unverified, sign_receipt
 from lfr_edge.van.lifecycle import Cause, Terms
@@ -106,6 +107,14 @@ def waiting(receipts: Path) -> list[Path]:
     """Receipts that the broker does not have yet, oldest first."""
     files = [path for path in receipts.glob("*.json") if not path.name.startswith(".")]
     return sorted(files, key=lambda path: path.stat().st_mtime)
+
+
+def hand_over(receipts: Path, publish: Callable[[bytes], None]) -> None:
+    """Give the broker what waits. What it does not take waits here; whoever publishes says so in the log."""
+    with contextlib.suppress(DeviceError):
+        for receipt in waiting(receipts):
+            publish(receipt.read_bytes())
+            note_sent(receipt)
 
 
 def note_sent(receipt: Path) -> None:

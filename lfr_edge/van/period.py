@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from lfr_edge.audit.events import PeriodBegan, PeriodEnded
-from lfr_edge.audit.fields import Event
+from lfr_edge.audit.fields import Event, PeriodCause
 from lfr_edge.audit.log import AuditLog
-from lfr_edge.errors import DeviceError, PolicyError, Reason
+from lfr_edge.errors import DeviceError
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.messages.order import Order
 from lfr_edge.van.authority import Ending
@@ -25,8 +24,8 @@ from lfr_edge.van.custody import SYSTEM
 from lfr_edge.van.duties import Duties
 from lfr_edge.van.keeper import Keeper
 from lfr_edge.van.late_log import LateLog
-from lfr_edge.van.lifecycle import Cause, Request, State
-from lfr_edge.van.succession import Commit
+from lfr_edge.van.lifecycle import Request, State
+from lfr_edge.van.succession import Commit, InTheDark, Succession
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,7 +42,9 @@ class Period:
     commands: Commands
     stop_asked: bool = False
     """Is the process to end; the deployment stays loaded."""
-    _began: bool = False
+    _began: str | None = None
+    """The order under which the van sees, or saw."""
+    _sees: Succession = field(default_factory=InTheDark)
     _blind: threading.Event = field(default_factory=threading.Event)
     _turn: threading.Lock = field(default_factory=threading.Lock)
     """Nobody begins to see while an order takes over in the dark."""
@@ -55,28 +56,28 @@ class Period:
         """Return when no camera is open any more; False if that takes too long."""
         return self._blind.wait(timeout_s)
 
-    def begins(self, order: Order, cameras: tuple[str, ...]) -> bool:
+    def begins(self, order: Order, cameras: tuple[str, ...], sees: Succession) -> bool:
         """See `Authority`: asked once more, because engines take their time to load."""
         self._blind.clear()  # before the question: who stops us in between waits for `blinded`
         with self._turn:
             if not self.may_see() or not self._is_loaded(order):
                 return False
-            self._began = True
-        began = PeriodBegan(
-            by=SYSTEM,
-            why=order.purpose,
-            order=order.id,
-            watchlist_sha256=order.watchlist_sha256,
-            engine_set=self.engine_set.digest,
-            threshold=f"{order.threshold:.4f}",
-            cameras=cameras,
-        )
+            self._began, self._sees = order.id, sees
         try:
-            self.log.append(began)
+            self.log.append(self._begun(order, cameras))
         except DeviceError as error:
             _LOG.error("order %s does not begin: %s", order.id, error)
-            self._began = False
+            self._began = None
             return False
+        return True
+
+    def passes(self, order: Order, cameras: tuple[str, ...], before: Ending) -> bool:
+        """See `Authority`. The log has it before the next picture is compared; a full disk holds nothing up now."""
+        if not self._is_loaded(order):
+            return False
+        if self._began is not None:
+            self.late.say(self._ended(self._began, before, "replaced"), self._begun(order, cameras))
+        self._began = order.id
         return True
 
     def may_see(self) -> bool:
@@ -88,13 +89,10 @@ class Period:
     @contextmanager
     def prepared(self, package: Path) -> Iterator[Callable[[Commit], None]]:
         """See `Succession`."""
-        del package
         with self._turn:
-            if self._began and not self._blind.is_set():
-                raise PolicyError(
-                    Reason.ORDER_LOADED, "the van sees: it cannot change orders now", fix="stop the one, load the other"
-                )
-            yield lambda commit: commit()
+            sees = InTheDark() if self._blind.is_set() else self._sees
+            with sees.prepared(package) as carry_out:
+                yield carry_out
 
     def files_over(self) -> None:
         """See `Authority`."""
@@ -112,8 +110,8 @@ class Period:
         try:
             if ended:
                 self.duties.destroy()
-            if self._began:
-                self.late.say(self._ended(ending))
+            if self._began is not None:
+                self.late.say(self._ended(self._began, ending, self._cause(ending)))
         finally:
             self._blind.set()  # whoever asked for the end hears of it when it is in the log
         if self.revoked and ending.purged is not None:
@@ -140,18 +138,30 @@ class Period:
             return str(state.value)
         return "offline" if self.stop_asked else "armed"
 
-    def _ended(self, ending: Ending) -> PeriodEnded:
+    def _begun(self, order: Order, cameras: tuple[str, ...]) -> PeriodBegan:
+        return PeriodBegan(
+            by=SYSTEM,
+            why=order.purpose,
+            order=order.id,
+            watchlist_sha256=order.watchlist_sha256,
+            engine_set=self.engine_set.digest,
+            threshold=f"{order.threshold:.4f}",
+            cameras=cameras,
+        )
+
+    def _ended(self, order: str, ending: Ending, cause: PeriodCause) -> PeriodEnded:
+        replaced = "another order took over; this one's list is wiped"
         return PeriodEnded(
             by=SYSTEM,
-            why="cameras are closed, faces and list are wiped",
-            order=self._order_id,
-            cause=self._cause(ending),
+            why=replaced if cause == "replaced" else "cameras are closed, faces and list are wiped",
+            order=order,
+            cause=cause,
             faces=ending.faces,
             alerts=ending.alerts,
             test_passes=ending.test_passes,
         )
 
-    def _cause(self, ending: Ending) -> Cause | Literal["clock", "fault", "shutdown"]:
+    def _cause(self, ending: Ending) -> PeriodCause:
         """Why the period ended, in the log's words."""
         record = self.keeper.record
         if not ending.unhurt:

@@ -13,7 +13,7 @@ from lfr_edge.van.authority import Authority
 from lfr_edge.van.bus import Bus
 from lfr_edge.van.custody import Custody
 from lfr_edge.van.daemon import open_outbox
-from lfr_edge.van.erasure import note_sent, waiting
+from lfr_edge.van.erasure import hand_over
 from lfr_edge.van.sender import Sender
 from lfr_edge.van.stages import Stage
 
@@ -77,7 +77,7 @@ class Post:
         if now_ns - self._reported_ns >= 1_000_000_000:
             self._reported_ns = now_ns
             self._bus.report(self._health())
-            self._hand_over_receipts()
+            hand_over(self._receipts, self._bus.publish_receipt)
 
     def purge(self, order: str) -> Purged:
         """Delete what waits of this order; returns how much that was. DeviceError if the disk refuses."""
@@ -89,14 +89,6 @@ class Post:
                 f"alerts and test passes of order '{order}' cannot be deleted: {error}",
                 fix="make room on the disk, or mend it",
             ) from error
-
-    def _hand_over_receipts(self) -> None:
-        for receipt in waiting(self._receipts):
-            try:
-                self._bus.publish_receipt(receipt.read_bytes())
-            except DeviceError:  # the bus says so in the log; it waits here
-                return
-            note_sent(receipt)
 
     def _health(self) -> Health:
         return Health(

@@ -29,16 +29,23 @@ _ALERTS_FIRST: tuple[type[SealedMatch], ...] = (SealedAlert, SealedPass)
 class Sender:
     """Publishes in order. What was not taken is tried again; after a reconnect everything unexpired is sent again.
 
-    `note` gives an entry to the log, and says whether it is on the disk.
+    `note` gives an entry to the log, and says whether it is on the disk. `beside` sends what else there is, after the
+    alerts, once a second at least.
     """
 
     def __init__(
-        self, outbox: Outbox, publisher: AlertPublisher, clock: Clock, note: Callable[[AlertSent | PassSent], bool]
+        self,
+        outbox: Outbox,
+        publisher: AlertPublisher,
+        clock: Clock,
+        note: Callable[[AlertSent | PassSent], bool],
+        beside: Callable[[], None] = lambda: None,
     ) -> None:
         self._outbox = outbox
         self._publisher = publisher
         self._clock = clock
         self._note = note
+        self._beside = beside
         self._news = threading.Event()
         self._stop = threading.Event()
         # The outbox's sequence number up to which this connection has everything of a kind.
@@ -61,6 +68,7 @@ class Sender:
             self._news.clear()
             self._outbox.expire(self._clock.utc())
             self.drain()
+            self._beside()
             self._news.wait(_RETRY_S)  # also after a refusal: an alert waits for no test pass
         if not self.drain() and (left := self._next()) is not None:
             _LOG.warning("%s wait in the outbox for the next start", _plural(left))

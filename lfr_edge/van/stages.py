@@ -9,10 +9,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import ExitStack
 
 from lfr_edge.clock import Clock
-from lfr_edge.errors import DeviceError, Reason
+from lfr_edge.errors import DeviceError, LfrEdgeError, PolicyError, Reason
 from lfr_edge.inference.port import REQUESTS_PER_LANE
 from lfr_edge.messages.match import SealedMatch
 from lfr_edge.pipeline.frame_source import Frame, FrameSource
@@ -86,6 +87,8 @@ class Recognition:
         self._clock = clock
         self._deliver = deliver
         self._finish = threading.Event()
+        self._mutex = threading.Lock()  # guards what follows
+        self._turn: tuple[Callable[[], None], Future[None]] | None = None
         self._under_way: deque[tuple[Step, float]] = deque()  # and when each was started; the oldest first
         self._step_ms: deque[float] = deque(maxlen=_STEPS_REMEMBERED)
         self._captured_ns: dict[str, deque[int]] = {}  # of the last pictures of each camera
@@ -93,13 +96,31 @@ class Recognition:
         self._unmet_px: set[tuple[int, int]] = set()  # for which they are to be made ready, when none is under way
 
     def finish(self) -> None:
-        """No more pictures will come: process what waits, then end."""
-        self._finish.set()
+        """No more pictures will come: process what waits, then end. Nothing else gets its turn."""
+        with self._mutex:
+            self._finish.set()
+            turn, self._turn = self._turn, None
+        if turn is not None:
+            turn[1].set_exception(stopped())
+
+    def between_pictures(self, act: Callable[[], None]) -> None:
+        """Have the recognise thread do this when no picture is being compared, and every alert so far is delivered.
+
+        Raises what it raises: an LfrEdgeError, and recognition goes on; anything else ends it. One caller at a time.
+        PolicyError if no more pictures will come.
+        """
+        done: Future[None] = Future()
+        with self._mutex:
+            if self._finish.is_set():
+                raise stopped()
+            self._turn = act, done
+        done.result()
 
     def run(self) -> None:
         """Process pictures as they come."""
         try:
             while True:
+                self._take_turn()
                 self._start_steps(0 if self._under_way else IDLE_S)
                 if self._under_way:
                     self._finish_step()
@@ -114,6 +135,22 @@ class Recognition:
                 ending.callback(self.recogniser.close)
                 for step, _ in self._under_way:
                     ending.enter_context(step)
+
+    def _take_turn(self) -> None:
+        with self._mutex:
+            turn, self._turn = self._turn, None
+        if turn is None:
+            return
+        act, done = turn
+        try:
+            act()
+        except LfrEdgeError as refusal:
+            done.set_exception(refusal)
+        except BaseException as fault:
+            done.set_exception(fault)
+            raise
+        else:
+            done.set_result(None)
 
     def _start_steps(self, wait_s: float, *, ended: int = 0) -> None:
         """Begin as many steps as there are lanes for; `ended` of those under way need theirs no longer."""
@@ -177,3 +214,10 @@ class Recognition:
         """The quantile `share` of the last steps' durations in milliseconds, 0 before the first."""
         durations = sorted(self._step_ms)
         return durations[min(int(len(durations) * share), len(durations) - 1)] if durations else 0.0
+
+
+def stopped() -> PolicyError:
+    """The answer to whoever wants something between two pictures, and no more pictures will come."""
+    return PolicyError(
+        Reason.STOPPED, "the van has just stopped seeing", fix="look at the van: lfr-edge deployment status"
+    )

@@ -24,7 +24,7 @@ from lfr_edge.crypto.sealed import SealIdentity, open_stream
 from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputError
 from lfr_edge.json_names import has_repeated_names
 from lfr_edge.messages.fields import Message
-from lfr_edge.watchlist.crowding import lowering
+from lfr_edge.watchlist.crowding import bytes_to_lower, lowering
 from lfr_edge.watchlist.entries import Entry
 from lfr_edge.watchlist.references import Watchlist
 
@@ -104,6 +104,11 @@ def read_watchlist(
     with ContainerReader(arena, contract=contract, dimension=dimension) as target:
         open_stream(sealed, cast(BinaryIO, target), identity)  # it calls write and flush, nothing else
         return target.finish()
+
+
+def bytes_to_open(count: int, dimension: int) -> int:
+    """What `read_watchlist` needs of the arena for so many templates; some of it only until the list is there."""
+    return 4 * count * dimension + bytes_to_lower(count, dimension)
 
 
 class ContainerReader:

@@ -64,10 +64,14 @@ def lowering(templates: NDArray[np.float32], entry_of_template: NDArray[np.int32
 
 def extent(templates: NDArray[np.float32], entry_of_template: NDArray[np.int32]) -> tuple[int, float]:
     """How many entries of a list are lowered, and the most that any of them is."""
-    members = min(len(templates), _COHORT)
-    arena = Arena(4 * (members * (templates.shape[1] + _BLOCK) + 3 * len(templates)) + (1 << 20))
+    arena = Arena(bytes_to_lower(*templates.shape))
     with lowering(templates, entry_of_template, arena) as lowered:
         return len(np.unique(np.compress(lowered.array > 0, entry_of_template))), float(lowered.array.max())
+
+
+def bytes_to_lower(count: int, dimension: int) -> int:
+    """What `lowering` needs of the arena for so many templates, its result included."""
+    return 4 * (min(count, _COHORT) * (dimension + _BLOCK) + 3 * count) + (1 << 20)
 
 
 def _excess(

@@ -142,3 +142,29 @@ def _vm_flags(address: int) -> set[str]:
             elif inside and line.startswith("VmFlags:"):
                 return set(line.split()[1:])
     raise AssertionError("address not mapped")
+
+
+def test_what_is_spare_leaves_room_for_the_most_that_ever_came_and_went() -> None:
+    arena = Arena(64 * 100)
+    whole = arena.spare_bytes
+    with arena.lease(FRAME, (640,)), arena.lease(FRAME, (640,)):
+        pass
+    with arena.lease(FRAME, (640,)):
+        assert arena.spare_bytes == whole - 1280
+    kept = arena.lease(TEMPLATES, (6400 - 1280,))
+    assert arena.spare_bytes == whole - 6400
+    kept.release()
+    assert arena.spare_bytes == whole - 1280, "what has gone for good is spare again"
+
+
+def test_what_stays_does_not_split_the_room_of_what_comes_and_goes() -> None:
+    arena = Arena(1 << 16)
+    half = len(arena._map) // 2
+    lists = [arena.lease(TEMPLATES, (half // 4,))]
+    for _ in range(5):  # one list after another, both there for a while
+        with arena.lease(FRAME, (640,)):
+            lists.append(arena.lease(TEMPLATES, (half // 4,)))
+            with arena.lease(FRAME, (half,)):
+                lists.pop(0).release()
+        with arena.lease(FRAME, (half,)):
+            pass

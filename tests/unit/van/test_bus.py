@@ -1,5 +1,6 @@
 """What the van says, and when, with a session that only writes down what is published."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,6 +127,33 @@ def test_whoever_leaves_in_good_order_says_what_the_log_has_become(van: Van) -> 
     van.session.connected = False
     van.log.append(EXAMPLES[5])
     van.bus.close()
+
+
+def test_a_checkpoint_neither_waits_for_another_order_nor_says_the_one_before_once_more(
+    van: Van, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A takeover is announced on the sender's thread, and a broker may hang; checkpoints come from the supervisor."""
+    van.bus.announce("live")
+    hangs, answers, publish = threading.Event(), threading.Event(), van.session.publish
+
+    def hung(topic: str, payload: bytes, *, qos: int, retain: bool = False) -> None:
+        if qos == 1:
+            hangs.set()
+            assert answers.wait(10)
+        publish(topic, payload, qos=qos, retain=retain)
+
+    monkeypatch.setattr(van.session, "publish", hung)
+    sender = threading.Thread(target=van.bus.announce, args=("live",), kwargs={"order": "the-next"})
+    sender.start()
+    assert hangs.wait(10)
+    van.log.append(EXAMPLES[5])
+    van.run(120)
+    assert van.sizes == [1], "the supervisor was not held up, and said nothing in between"
+    answers.set()
+    sender.join(10)
+    van.run(1)
+    assert [status.order for status, _ in van.session.said] == [STATUS.order, "the-next", "the-next"]
+    assert van.sizes[-1] == 2
 
 
 def test_the_last_will_has_no_checkpoint(van: Van) -> None:

@@ -282,3 +282,16 @@ def test_a_broker_that_takes_no_test_passes_holds_up_no_alert(
     thread.join(5)
     assert overtook == names(1)
     assert caplog.messages[0].startswith("test passes wait in the outbox: not authorised")
+
+
+def test_what_goes_beside_the_alerts_goes_also_while_the_broker_refuses_those(outbox: Outbox) -> None:
+    publisher, told = FakePublisher(), threading.Event()
+    publisher.reachable = False
+    put(outbox, 1)
+    sender = Sender(outbox, publisher, ManualClock(NOW), FakeLog().note, told.set)
+    thread = threading.Thread(target=sender.run)
+    thread.start()
+    assert told.wait(5)
+    sender.stop()
+    thread.join(5)
+    assert not thread.is_alive()

@@ -28,6 +28,7 @@ from lfr_edge.van.authority import Authority, Ending
 from lfr_edge.van.control import Order, Reply, ask
 from lfr_edge.van.lifecycle import Record, Request, State
 from lfr_edge.van.service import Next, Service
+from lfr_edge.van.succession import InTheDark
 from lfr_edge.van.trusted_time import Reading
 
 
@@ -86,7 +87,7 @@ class FakeDaemon:
         pass
 
     def run(self) -> bool:
-        if self._authority.begins(self.order, ("north",)):
+        if self._authority.begins(self.order, ("north",), InTheDark()):
             type(self).opened += 1
             while not self.fails and not self._stop_asked and self._authority.may_see():
                 time.sleep(0.01)

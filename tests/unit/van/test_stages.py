@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.biometrics.locking import FakeMemoryLock
-from lfr_edge.clock import ManualClock
-from lfr_edge.errors import DeviceError, Reason
+from lfr_edge.clock import Clock, ManualClock, SystemClock
+from lfr_edge.errors import DeviceError, PolicyError, Reason
 from lfr_edge.messages.match import SealedMatch
 from lfr_edge.pipeline.frame_source import FakeFrameSource, Frame
 from lfr_edge.pipeline.mailbox import Mailbox
@@ -99,7 +100,7 @@ class FakeRecogniser:
         self.log.append("close")
 
 
-def recognition(recogniser: FakeRecogniser, mailbox: Mailbox, clock: ManualClock | None = None) -> Recognition:
+def recognition(recogniser: FakeRecogniser, mailbox: Mailbox, clock: Clock | None = None) -> Recognition:
     running = Recognition(recogniser, mailbox, clock or ManualClock(), print)  # type: ignore[arg-type]
     running._met_px.add((32, 32))
     return running
@@ -255,3 +256,72 @@ def test_a_file_or_folder_is_tried_before_the_start_and_given_back(arena: Arena,
     pillow = pytest.importorskip("PIL.Image")
     pillow.new("RGB", (64, 48), (90, 120, 150)).save(tmp_path / "pictures" / "good.png")
     require_playable(str(tmp_path / "pictures"), arena, ManualClock())
+
+
+@contextmanager
+def recognising(recogniser: FakeRecogniser, mailbox: Mailbox) -> Iterator[tuple[Recognition, Stage]]:
+    running = recognition(recogniser, mailbox, SystemClock())
+    stage = Stage("recognise", running.run, lambda: None)
+    stage.start()
+    try:
+        yield running, stage
+    finally:
+        running.finish()
+        mailbox.close()
+        stage.join(5)
+
+
+def test_what_is_done_between_pictures_is_done_by_the_thread_that_compares(arena: Arena) -> None:
+    mailbox, recogniser = Mailbox(["north"]), FakeRecogniser()
+    done: list[str] = []
+
+    def act() -> None:
+        assert recogniser.log.count("start north 0") == recogniser.log.count("finish north 0")
+        done.append(threading.current_thread().name)
+
+    with recognising(recogniser, mailbox) as (running, _):
+        running.between_pictures(act)
+        capture("north", FakeFrameSource("north", [PICTURE], arena, ManualClock()), mailbox, threading.Event())
+        running.between_pictures(act)
+    assert done == ["recognise", "recognise"]
+
+
+def test_a_refusal_between_pictures_goes_to_who_asked_and_recognition_goes_on(arena: Arena) -> None:
+    mailbox, recogniser = Mailbox(["north"]), FakeRecogniser()
+
+    def refuse() -> None:
+        raise PolicyError(Reason.ORDER_ENDED, "no", fix="none")
+
+    with recognising(recogniser, mailbox) as (running, stage):
+        with pytest.raises(PolicyError, match="no"):
+            running.between_pictures(refuse)
+        capture("north", FakeFrameSource("north", [PICTURE], arena, ManualClock()), mailbox, threading.Event())
+        running.between_pictures(lambda: None)
+    assert (recogniser.finished, stage.failure) == (["north"], None)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_between_pictures_ends_recognition() -> None:
+    mailbox, recogniser = Mailbox(["north"]), FakeRecogniser()
+
+    def fail() -> None:
+        raise ZeroDivisionError("a fault")
+
+    with recognising(recogniser, mailbox) as (running, stage):
+        with pytest.raises(ZeroDivisionError):
+            running.between_pictures(fail)
+        stage.join(5)
+        assert isinstance(stage.failure, ZeroDivisionError)
+    assert recogniser.log[-1] == "close"
+
+
+def test_nothing_gets_its_turn_when_no_more_pictures_come() -> None:
+    mailbox = Mailbox(["north"])
+    ended, waiting = recognition(FakeRecogniser(), mailbox), recognition(FakeRecogniser(), mailbox)
+    ended.finish()
+    with pytest.raises(PolicyError) as refused:
+        ended.between_pictures(lambda: None)
+    assert refused.value.reason is Reason.STOPPED
+    threading.Timer(0.1, waiting.finish).start()
+    with pytest.raises(PolicyError, match="stopped"):
+        waiting.between_pictures(lambda: None)  # its thread never came
