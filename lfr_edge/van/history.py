@@ -53,5 +53,8 @@ class History:
         if ended and record.cause is not None:
             why = "the deployment ended, and the process did before it could log that"
             return PeriodEnded(by=SYSTEM, why=why, order=order, cause=record.cause)
+        if record.replaced is not None and record.replaced.order == order:
+            why = "another order took over, and the process ended before it could log that"
+            return PeriodEnded(by=SYSTEM, why=why, order=order, cause="replaced")
         why = "the process before this one did not end in order"
         return PeriodEnded(by=SYSTEM, why=why, order=order, cause="power-loss")

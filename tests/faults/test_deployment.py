@@ -5,25 +5,38 @@ accesses are none of the disk's business. What the disk then holds must allow no
 which is killed too or is not, must come to the same end.
 """
 
+import base64
+import json
 import os
 import random
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from support.custody import Kit, kit
+from support.custody import ENGINE_SET, Kit, kit
 
 from lfr_edge.audit.reader import unverified_entries, verify_log
+from lfr_edge.clock import ManualClock
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import LfrEdgeError, Reason
 from lfr_edge.messages.erasure import open_receipt
 from lfr_edge.messages.examples import ORDER
+from lfr_edge.messages.order import Order
+from lfr_edge.pipeline.outbox import Purged
+from lfr_edge.van.authority import Ending
+from lfr_edge.van.commands import Commands
+from lfr_edge.van.duties import Duties
 from lfr_edge.van.erasure import waiting
-from lfr_edge.van.lifecycle import Action, Record, Request, State
+from lfr_edge.van.late_log import LateLog
+from lfr_edge.van.lifecycle import Record, Request, State
+from lfr_edge.van.period import Period
+from lfr_edge.van.succession import Commit
+from lfr_edge.watchlist.package import open_package
 
 _ACCESSES = {"open", "os.remove", "os.rename", "os.link", "os.mkdir", "os.chmod", "os.truncate", "shutil.copyfileobj"}
 _EXIT_DONE = 17
@@ -72,19 +85,49 @@ def live_and_end(van: Kit) -> None:
         holder.close()
 
 
+class Seeing:
+    """Recognition without cameras: passes an order on as `Daemon` does."""
+
+    def __init__(self, period: Period) -> None:
+        self.period = period
+
+    @contextmanager
+    def prepared(self, package: Path) -> Iterator[Callable[[Commit], None]]:
+        with closing(open_package(package)) as opened:
+            successor = order_in(opened.order)
+
+            def carry_out(commit: Commit) -> None:
+                commit()
+                assert self.period.passes(successor, ("north",), Ending(Purged(0, 0), 50, 2, 1, unhurt=True))
+
+            yield carry_out
+
+
+def order_in(signed: bytes) -> Order:
+    """An order whose signatures somebody else has checked."""
+    return Order.from_untrusted(base64.b64decode(json.loads(signed)["payload"]))
+
+
 def be_replaced_and_end(van: Kit) -> None:
-    """Whatever is on the disk: load, see, let the successor take over, see, stop, erase."""
+    """Whatever is on the disk: load, see, let the successor take over while the van sees, be blind, stop, erase."""
     holder = van.process()
+    late = LateLog(holder.log)
+    commands = Commands("example", "van-1", [], lambda _: None, ManualClock())
+    period = Period(holder.keeper, Duties(holder.keeper, holder.custody, late), holder.log, late, ENGINE_SET, commands)
     try:
         if holder.keeper.record.state is State.IDLE:
             with van.package.open("rb") as file:
-                holder.custody.take(file, "account:technician")
-        record = holder.keeper.decide().record
-        if record.terms is not None and record.terms.order == ORDER.id:
-            with (van.folder / f"{SUCCESSOR}.lfrd").open("rb") as file:
-                holder.custody.take(file, "account:technician")
-        if Action.ERASE_REPLACED in holder.keeper.decide().actions:
-            holder.custody.erase_replaced()
+                holder.custody.take(file, "account:technician", period)
+        if holder.keeper.record.state is State.ARMED:
+            with closing(open_package(holder.custody.package)) as opened:
+                order = order_in(opened.order)
+            assert period.begins(order, ("north",), Seeing(period))
+            if order.id == ORDER.id:
+                with (van.folder / f"{SUCCESSOR}.lfrd").open("rb") as file:
+                    holder.custody.take(file, "account:technician", period)
+            assert period.may_see()
+            period.stop_asked = True
+            period.blinded(Ending(Purged(0, 0), 70, 3, 1, unhurt=True))
     finally:
         holder.close()
     live_and_end(van)
@@ -196,6 +239,15 @@ def require_both_ends(van: Kit) -> None:
         events = [(entry.event.kind, getattr(entry.event, "order", None)) for entry in unverified_entries(file)]
     for order in (ORDER.id, SUCCESSOR):
         assert {("deployment-loaded", order), ("deployment-erased", order)} <= set(events)
+    require_periods_in_order([event for event in events if event[0].startswith("period-")])
+
+
+def require_periods_in_order(periods: list[tuple[str, str]]) -> None:
+    """What began has ended, before anything else began; nothing began under an order that had been replaced."""
+    for began, ended in zip(periods[::2], periods[1::2], strict=True):
+        assert (began[0], ended[0], began[1]) == ("period-began", "period-ended", ended[1]), periods
+    orders = [order for _, order in periods]
+    assert orders == sorted(orders, key=[ORDER.id, SUCCESSOR].index), periods
 
 
 def test_a_replacement_killed_at_every_step_comes_to_its_end(tmp_path: Path, succeeded: Kit) -> None:

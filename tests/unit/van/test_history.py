@@ -79,6 +79,11 @@ def test_the_log_gets_what_the_record_shows_and_nothing_else(
 def test_an_order_that_was_replaced_is_known_until_it_is_erased() -> None:
     now = record(State.ARMED, terms=OTHER).model_copy(update={"replaced": TERMS})
     assert missing([LOADED], now) == []
+    assert missing([LOADED, BEGAN], now) == [("period-ended", "replaced")], "cut off between the record and the log"
+    assert missing([LOADED, BEGAN], now.model_copy(update={"replaced": None})) == [
+        ("period-ended", "power-loss"),
+        ("deployment-refused", "power-loss"),
+    ]
 
 
 def test_an_order_is_known_from_its_loading_to_its_end() -> None:

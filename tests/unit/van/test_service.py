@@ -1,9 +1,13 @@
 """The van's life with a stand-in for recognition: what blinds it, what it records, and what it does next."""
 
+import base64
+import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,19 +21,22 @@ from lfr_edge.audit.log import AuditLog
 from lfr_edge.audit.reader import unverified_entries
 from lfr_edge.clock import ManualClock
 from lfr_edge.crypto.signing import Purpose, sign
-from lfr_edge.errors import ConfigError, DeviceError, PolicyError, Reason
+from lfr_edge.errors import ConfigError, DeviceError, LfrEdgeError, PolicyError, Reason
 from lfr_edge.messages.clock import ClockStatement, sign_statement
 from lfr_edge.messages.examples import ORDER
+from lfr_edge.messages.order import Order as PackageOrder
 from lfr_edge.pipeline.outbox import Purged
 from lfr_edge.van import erasure as erasing
 from lfr_edge.van import keeper as keeping
 from lfr_edge.van import service as serving
 from lfr_edge.van.authority import Authority, Ending
 from lfr_edge.van.control import Order, Reply, ask
+from lfr_edge.van.history import History
 from lfr_edge.van.lifecycle import Record, Request, State
 from lfr_edge.van.service import Next, Service
-from lfr_edge.van.succession import InTheDark
+from lfr_edge.van.succession import Commit
 from lfr_edge.van.trusted_time import Reading
+from lfr_edge.watchlist.package import open_package
 
 
 class FakePost:
@@ -72,6 +79,9 @@ class FakeDaemon:
     cannot_start: DeviceError | None = None
     order = ORDER
     opened = 0  # how often cameras were opened
+    passed = 0  # how often an order was passed on
+    preparing_s = 0.0
+    exchanged: PackageOrder | None = None  # what the package turns out to be
 
     def __init__(self, _config: object, _digest: str, _package: Path, _clock: object, authority: Authority) -> None:
         time.sleep(self.building_s)
@@ -86,8 +96,23 @@ class FakeDaemon:
     def look(self) -> None:
         pass
 
+    @contextmanager
+    def prepared(self, package: Path) -> Iterator[Callable[[Commit], None]]:
+        with closing(open_package(package)) as opened:
+            order = PackageOrder.from_untrusted(base64.b64decode(json.loads(opened.order)["payload"]))
+
+        def carry_out(commit: Commit) -> None:
+            commit()
+            before = Ending(Purged(0, 0), 40, 1, 0, unhurt=True)
+            if not self._authority.passes(self.exchanged or order, ("north",), before):
+                raise RuntimeError("another order")
+            type(self).passed += 1
+
+        time.sleep(self.preparing_s)
+        yield carry_out
+
     def run(self) -> bool:
-        if self._authority.begins(self.order, ("north",), InTheDark()):
+        if self._authority.begins(self.order, ("north",), self):
             type(self).opened += 1
             while not self.fails and not self._stop_asked and self._authority.may_see():
                 time.sleep(0.01)
@@ -148,6 +173,9 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running
         yield made
         made.service.stop()
         made.end()
+
+
+FIELDS = ("order", "cause", "faces", "alerts")
 
 
 def fake() -> type[FakeDaemon]:
@@ -351,6 +379,88 @@ def test_an_order_that_is_replaced_while_its_engines_load_opens_no_camera(runnin
     terms = running.record().terms
     assert terms is not None
     assert (running.record().state, terms.order, running.record().replaced) == (State.ARMED, "another", None)
+
+
+def test_an_order_takes_over_from_a_live_one_and_the_log_tells_their_periods_apart(running: Running) -> None:
+    live(running)
+    reply = load_another(running)
+    assert (reply.state, reply.order) == ("live", "another")
+    assert (fake().opened, fake().passed) == (1, 1), "and no camera was closed"
+    running.wait(lambda: running.record().replaced is None)
+    (erased,) = running.events("deployment-erased")
+    assert erased.model_dump()["order"] == ORDER.id
+    ask(running.control, Order(do="stop"))
+    assert running.end() is Next.AGAIN
+    began = [event.model_dump()["order"] for event in running.events("period-began")]
+    ended = [tuple(event.model_dump()[name] for name in FIELDS) for event in running.events("period-ended")]
+    assert began == [ORDER.id, "another"]
+    assert ended == [(ORDER.id, "replaced", 40, 1), ("another", "stop", 50, 2)]
+
+
+def test_a_stop_does_not_wait_for_a_list_that_is_being_opened(running: Running) -> None:
+    live(running)
+    fake().preparing_s = 3.0
+    with ThreadPoolExecutor(1) as office:
+        loading = office.submit(load_another, running)
+        running.wait(lambda: len(list((running.van.state / "deployment").glob("[!.]*.lfrd"))) == 2)
+        started = time.monotonic()
+        assert ask(running.control, Order(do="stop")).state == "ended"
+        assert time.monotonic() - started < 1
+        with pytest.raises(LfrEdgeError):
+            loading.result()
+    assert running.end() is Next.AGAIN
+    terms = running.record().terms
+    assert terms is not None
+    assert (terms.order, running.record().cause, fake().passed) == (ORDER.id, "stop", 0)
+
+
+def test_a_stop_does_not_wait_for_a_package_that_comes_slowly_while_the_van_sees(running: Running) -> None:
+    live(running)
+    reading, writing = os.pipe()
+    slow = running.van.folder / "slow.lfrd"
+    slow.symlink_to(f"/proc/self/fd/{reading}")
+    with ThreadPoolExecutor(1) as office:
+        loading = office.submit(ask, running.control, Order(do="load"), slow)
+        running.wait(lambda: len(list((running.van.state / "deployment").iterdir())) == 2)
+        started = time.monotonic()
+        assert ask(running.control, Order(do="stop")).state == "ended"
+        assert time.monotonic() - started < 1
+        os.close(writing)
+        with pytest.raises(LfrEdgeError):
+            loading.result()
+    os.close(reading)
+    assert running.end() is Next.AGAIN
+    assert running.record().erased
+
+
+def test_a_package_that_was_exchanged_at_the_last_moment_is_not_seen_under(running: Running) -> None:
+    live(running)
+    fake().exchanged = ORDER
+    with pytest.raises(LfrEdgeError):
+        load_another(running)
+    assert fake().passed == 0
+    assert running.events("period-ended") == []
+
+
+def test_a_start_ends_the_period_that_the_log_knows_whatever_the_record_says(running: Running) -> None:
+    live(running)
+
+    def killed(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    running.service.period.late.say = killed  # type: ignore[method-assign]
+    with pytest.raises(LfrEdgeError):
+        load_another(running)
+    terms = running.record().terms
+    assert terms is not None
+    assert terms.order == "another"
+    del running.service.period.late.say
+    assert running.events("period-ended") == []
+    history = History()
+    for event in running.events("period-began"):
+        history.hear(event)
+    ended = history.missing(running.record())[0].model_dump()
+    assert (ended["kind"], ended["order"]) == ("period-ended", ORDER.id)
 
 
 def test_an_order_that_is_not_the_verified_one_opens_no_camera(running: Running) -> None:
