@@ -1,6 +1,7 @@
 """Who decides whether the van may see: asked before the first picture, and five times a second from then on."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,6 +40,13 @@ class Authority(Protocol):
 
     def may_see(self) -> bool:
         """May the van still see."""
+        ...
+
+    def purge(self, delete: Callable[[str], Purged]) -> None:
+        """Delete what was not delivered of other orders, if that was asked for.
+
+        `delete` says how much of an order that was. DeviceError if the disk refuses.
+        """
         ...
 
     def files_over(self) -> None:
@@ -112,6 +120,9 @@ class DemoWindow:
             return True
         _LOG.info("the order's window is over")
         return False
+
+    def purge(self, _delete: Callable[[str], Purged]) -> None:
+        """A demo has one order."""
 
     def files_over(self) -> None:
         """The process ends anyway."""

@@ -151,6 +151,7 @@ class Daemon:
                 return False
             if not self._authority.may_see():
                 return True
+            self._authority.purge(partial(purge, self._outbox))
             if not any(stage.is_alive() for stage in captures):
                 self._recognition.finish()
                 if not recognise.is_alive():
@@ -195,9 +196,9 @@ class Daemon:
         if not self._authority.revoked:
             return Purged(0, 0)
         try:
-            return self._outbox.purge(self._order.id)
-        except sqlite3.Error:  # the authority must hear of the end all the same
-            _LOG.exception("alerts of a revoked order could not be deleted")
+            return purge(self._outbox, self._order.id)
+        except DeviceError as error:  # the authority must hear of the end all the same
+            _LOG.error("the revocation is not complete: %s", error)
             return None
 
     def _leave(self, blinded: Sequence[Stage], send: Stage, *, unhurt: bool) -> bool:
@@ -363,4 +364,16 @@ def open_outbox(state: Path) -> tuple[Outbox, int]:
             Reason.FILE_MALFORMED,
             f"the outbox in {state} cannot be used: {error}",
             fix="mend the folder's permissions and free its disk; if the file is damaged, move it away",
+        ) from error
+
+
+def purge(outbox: Outbox, order: str) -> Purged:
+    """Delete what waits of this order; returns how much that was. DeviceError if the disk refuses."""
+    try:
+        return outbox.purge(order)
+    except sqlite3.Error as error:
+        raise DeviceError(
+            Reason.FILE_UNWRITABLE,
+            f"alerts and test passes of order '{order}' cannot be deleted: {error}",
+            fix="make room on the disk, or mend it",
         ) from error

@@ -14,7 +14,6 @@ from lfr_edge.van.custody import SYSTEM, Custody
 from lfr_edge.van.keeper import Keeper
 from lfr_edge.van.late_log import LateLog
 from lfr_edge.van.lifecycle import Action, Decision
-from lfr_edge.van.post import Post
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,10 +42,11 @@ class Duties:
         """Destroy key and package of what has ended, before anything is said of it."""
         self._attempt(self._custody.destroy, "the list is not destroyed yet")
 
-    def purge(self, post: Post) -> bool:
-        """Delete the alerts of revoked orders; False while the disk refuses."""
+    def purge(self, delete: Callable[[str], Purged], *, but: str | None = None) -> bool:
+        """Delete the alerts of revoked orders, `but` those of one; False while the disk refuses."""
         for order in self._keeper.record.purge:
-            self._attempt(partial(self._purge, post, order), "the revocation is not complete")
+            if order != but:
+                self._attempt(partial(self._purge, delete, order), "the revocation is not complete")
         return not self._keeper.record.purge
 
     def purged(self, order: str, purged: Purged) -> None:
@@ -62,8 +62,8 @@ class Duties:
         self._late.say(event)
         self._keeper.purged(order)
 
-    def _purge(self, post: Post, order: str) -> None:
-        self.purged(order, post.purge(order))
+    def _purge(self, delete: Callable[[str], Purged], order: str) -> None:
+        self.purged(order, delete(order))
 
     def _attempt(self, step: Callable[[], object], failed: str) -> None:
         try:

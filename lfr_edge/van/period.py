@@ -18,6 +18,7 @@ from lfr_edge.audit.log import AuditLog
 from lfr_edge.errors import DeviceError
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.messages.order import Order
+from lfr_edge.pipeline.outbox import Purged
 from lfr_edge.van.authority import Ending
 from lfr_edge.van.commands import Commands
 from lfr_edge.van.custody import SYSTEM
@@ -93,6 +94,10 @@ class Period:
             sees = InTheDark() if self._blind.is_set() else self._sees
             with sees.prepared(package) as carry_out:
                 yield carry_out
+
+    def purge(self, delete: Callable[[str], Purged]) -> None:
+        """See `Authority`. What waits of the present order is deleted when nothing more is decided."""
+        self.duties.purge(delete, but=self._began)
 
     def files_over(self) -> None:
         """See `Authority`."""

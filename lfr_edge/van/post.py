@@ -1,18 +1,17 @@
 """What a blind van still says: its state and why it is blind, what was sealed before and waits, erasure receipts."""
 
 import logging
-import sqlite3
 from importlib.metadata import version
 
 from lfr_edge.clock import Clock
 from lfr_edge.config import VanConfig
-from lfr_edge.errors import DeviceError, Reason
+from lfr_edge.errors import Reason
 from lfr_edge.messages.status import Health, Status
 from lfr_edge.pipeline.outbox import Purged
 from lfr_edge.van.authority import Authority
 from lfr_edge.van.bus import Bus
 from lfr_edge.van.custody import Custody
-from lfr_edge.van.daemon import open_outbox
+from lfr_edge.van.daemon import open_outbox, purge
 from lfr_edge.van.erasure import hand_over
 from lfr_edge.van.sender import Sender
 from lfr_edge.van.stages import Stage
@@ -81,14 +80,7 @@ class Post:
 
     def purge(self, order: str) -> Purged:
         """Delete what waits of this order; returns how much that was. DeviceError if the disk refuses."""
-        try:
-            return self._outbox.purge(order)
-        except sqlite3.Error as error:
-            raise DeviceError(
-                Reason.FILE_UNWRITABLE,
-                f"alerts and test passes of order '{order}' cannot be deleted: {error}",
-                fix="make room on the disk, or mend it",
-            ) from error
+        return purge(self._outbox, order)
 
     def _health(self) -> Health:
         return Health(

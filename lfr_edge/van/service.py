@@ -151,7 +151,7 @@ class Service:
                 decision = self._keeper.decide()
                 record = decision.record
                 self._duties.erase(decision)
-                if self._duties.purge(post):
+                if self._duties.purge(post.purge):
                     post.begin()
                     if record.state is State.LIVE:
                         return None

@@ -5,11 +5,12 @@ Three people stand in view the whole time. One is on the first list, one on the 
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -26,9 +27,10 @@ from support.succession import FIRST, SECOND, Orders, two_orders
 from lfr_edge.audit.events import PeriodBegan, PeriodEnded
 from lfr_edge.audit.fields import Event
 from lfr_edge.audit.reader import unverified_entries, verify_log
-from lfr_edge.cli.demo_scene import CONTROL_ROOM, EXAMPLES, VAN, Footage, write_config
+from lfr_edge.cli.demo_scene import CONTROL_ROOM, EXAMPLES, FORCE, VAN, Footage, write_config
 from lfr_edge.clock import SystemClock
 from lfr_edge.control_room.watch import ReceivedAlert, Watch
+from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import PolicyError, Reason
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.inference.store import EngineStore
@@ -44,7 +46,7 @@ TIMED = Path(__file__).parents[1] / "support" / "timed_van.py"
 ENTRIES = 17_000
 FPS, CLIP_S = 25, 40
 ON_FIRST, ON_SECOND, ON_BOTH = "P25", "P03", "P24"
-ABSENT = "P41"  # on the first list, and never in view
+ABSENT_ON_FIRST, ABSENT_ON_SECOND = "P41", "P46"  # on one list each, and never in view
 
 
 @dataclass
@@ -103,6 +105,11 @@ class Van:
         with path.open("rb") as file:
             return [entry.event for entry in unverified_entries(file)]
 
+    def waiting(self) -> dict[str, int]:
+        """How many alerts of each order the outbox holds."""
+        with closing(sqlite3.connect(self.folder / "state" / "outbox.sqlite")) as database:
+            return dict(database.execute("SELECT order_id, count(*) FROM alert GROUP BY order_id").fetchall())
+
     def templates_of(self, person: str) -> list[Trace]:
         assert self.process is not None
         return traces(self.process.pid, {}, {person: self.orders.template(person)})
@@ -118,8 +125,8 @@ def original(tmp_path_factory: pytest.TempPathFactory, engine_set: EngineSet, en
     folder = tmp_path_factory.mktemp("succession") / "van"
     folder.mkdir()
     orders = two_orders(folder, engine_set, engine_store)
-    orders.seal(FIRST, {ON_FIRST, ON_BOTH, ABSENT}, ENTRIES)
-    orders.seal(SECOND, {ON_SECOND, ON_BOTH}, ENTRIES)
+    orders.seal(FIRST, {ON_FIRST, ON_BOTH, ABSENT_ON_FIRST}, ENTRIES)
+    orders.seal(SECOND, {ON_SECOND, ON_BOTH, ABSENT_ON_SECOND}, ENTRIES)
     return orders
 
 
@@ -194,13 +201,14 @@ def test_an_order_takes_over_between_two_pictures_and_nothing_of_the_old_list_st
     van.start()
     van.see_under(FIRST)
     van.wait(lambda: len(van.alerts[FIRST]) == 2)
-    assert van.templates_of(ABSENT) != [], "the search finds a template that is there"
+    assert van.templates_of(ABSENT_ON_FIRST) != [], "the search finds a template that is there"
 
     asked = time.monotonic()
     reply = van.ask("load", van.orders.package(SECOND))
     assert (reply.state, reply.order) == ("live", SECOND)
     answered = time.monotonic()
-    assert van.templates_of(ABSENT) == []
+    assert van.templates_of(ABSENT_ON_FIRST) == []
+    assert van.templates_of(ABSENT_ON_SECOND) != []
     van.wait(lambda: len(van.alerts[SECOND]) == 2)
     van.wait(lambda: van.receipts)
     van.wait(lambda: (van.status[-1].state, van.status[-1].order) == ("live", SECOND))
@@ -250,6 +258,48 @@ def test_a_list_that_does_not_fit_beside_the_other_is_refused_with_what_would_be
     assert (status.state, status.order) == ("live", FIRST)
     assert {order for _, order in van.pictures()} == {FIRST}
     assert "deployment-refused" in [event.kind for event in van.events()]
+
+
+def test_a_list_that_is_not_what_its_order_says_leaves_no_trace_and_everything_as_it_was(van: Van) -> None:
+    good = van.orders.package(SECOND).read_bytes()
+    van.orders.restate(SECOND, list_size=ENTRIES + 1)
+    van.start()
+    van.see_under(FIRST)
+    with pytest.raises(PolicyError) as refused:
+        van.ask("load", van.orders.package(SECOND))
+    assert refused.value.reason is Reason.BUDGET_EXCEEDED
+    assert van.templates_of(ABSENT_ON_SECOND) == []
+    assert van.templates_of(ABSENT_ON_FIRST) != []
+    assert (van.ask("status").state, van.ask("status").order) == ("live", FIRST)
+    van.wait(lambda: len(van.alerts[FIRST]) == 2)
+    van.orders.package(SECOND).write_bytes(good)
+    van.see_under(SECOND)
+    van.wait(lambda: len(van.alerts[SECOND]) == 2)
+    assert "Traceback" not in van.log
+
+
+def test_a_replaced_order_that_is_revoked_loses_what_still_waits_while_the_van_goes_on(van: Van) -> None:
+    commander = SigningKey.generate()
+    commander.to_file(van.folder / "command.key")
+    commander.public.to_file(van.folder / "command.pub")
+    config = van.folder / "van.toml"
+    trusting = config.read_text("utf-8").replace("[keys]", '[keys]\ntrusted_commanders = ["command.pub"]')
+    config.write_text(trusting, "utf-8")
+    van.start()
+    van.see_under(FIRST)
+    van.wait(lambda: len(van.alerts[FIRST]) == 2)
+    van.see_under(SECOND)
+    van.wait(lambda: len(van.alerts[SECOND]) == 2)
+    assert van.waiting() == {FIRST: 2, SECOND: 2}, "sent again until they expire"
+    files = van.broker.client_files(CONTROL_ROOM)
+    where = ["--broker", f"{van.broker.host}:{van.broker.port}", "--ca", files.ca, "--cert", files.cert]
+    what = ["--key", files.key, "--command-key", van.folder / "command.key", "--force", FORCE, "--van", VAN]
+    who = ["--order", FIRST, "--by", "Insp B. Example", "--why", "the wrong list", "--revoke"]
+    command = [sys.executable, "-m", "lfr_edge.cli.main", "control-room", "stop", *where, *what, *who]
+    subprocess.run(command, check=True, capture_output=True)
+    van.wait(lambda: van.waiting() == {SECOND: 2})
+    assert (van.ask("status").state, van.ask("status").order) == ("live", SECOND)
+    assert "alerts-erased" in [event.kind for event in van.events()]
 
 
 def test_a_stop_while_another_list_is_opened_blinds_the_van_within_a_second(van: Van) -> None:

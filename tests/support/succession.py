@@ -19,12 +19,13 @@ from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.evaluation.bench.lists import fill_with_nobody
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.inference.store import EngineStore
-from lfr_edge.messages.order import BudgetAcceptance, Order, VanAssignment
+from lfr_edge.messages.order import BudgetAcceptance, Order, VanAssignment, open_order, sign_order
 from lfr_edge.office.enrol import measure_photos
 from lfr_edge.office.order_file import UNSEALED
 from lfr_edge.office.references import References, gather
 from lfr_edge.office.seal import seal_package
 from lfr_edge.van.prekeys import PrekeyStock
+from lfr_edge.watchlist.package import open_package, replace_order
 
 FIRST, SECOND = "first-order", "second-order"
 
@@ -55,6 +56,12 @@ class Orders:
         terms = self._terms(order, prekey.recipient).model_copy(update=changes)
         references = _filled(self.people, listed, entries)
         seal_package(references, terms, self.scene.engine_set, [self.officer], self.package(order))
+
+    def restate(self, order: str, **changes: Any) -> None:
+        """Have another order signed for a package that is sealed."""
+        with open_package(self.package(order)) as package:
+            terms = open_order(package.order, [self.officer.public])
+        replace_order(self.package(order), sign_order(terms.model_copy(update=changes), [self.officer]))
 
     def _terms(self, order: str, recipient: str) -> Order:
         now, engine_set = SystemClock().utc(), self.scene.engine_set

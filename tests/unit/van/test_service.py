@@ -115,6 +115,7 @@ class FakeDaemon:
         if self._authority.begins(self.order, ("north",), self):
             type(self).opened += 1
             while not self.fails and not self._stop_asked and self._authority.may_see():
+                self._authority.purge(lambda _: Purged(0, 0))
                 time.sleep(0.01)
         self._authority.blinded(Ending(Purged(0, 0), 50, 2, 1, unhurt=not self.fails))
         return not self.fails
