@@ -31,7 +31,9 @@ TRACK = Row(
     11.0,
 )
 EVIDENCE = Row("evidence", "sample and context picture of a match until it is sealed", "released after sealing", 2.0)
-TEMPLATES = Row("templates", "enrolled people only", "released at the end of the deployment", None)
+TEMPLATES = Row(
+    "templates", "enrolled people only", "released at the end of the deployment, or when another order takes over", None
+)
 
 # Libraries' memory, which we cannot wipe by address.
 LIBAV = Row(

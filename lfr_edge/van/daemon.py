@@ -208,7 +208,7 @@ class Daemon:
             send.join(_JOIN_S)  # takes that long only when the broker hangs: then its alerts wait for the next start
         unhurt = unhurt and not send.failure and not any(stage.failure or stage.is_alive() for stage in blinded)
         self._bus.report(self._health())
-        self._bus.announce(self._authority.last_word if unhurt else "offline")
+        self._bus.announce(self._authority.last_word if unhurt else "offline", order=self._order.id)
         self._bus.close()
         self._outbox.close()
         return unhurt
@@ -269,7 +269,7 @@ class Daemon:
     def _tell(self) -> None:
         """On the sender's thread: which order holds now, and receipts of those that it replaced."""
         order = self._order.id
-        if order != self._told:
+        if order != self._told and not self._stopping.is_set():
             self._bus.announce("live", order=order)
             self._told = order
         hand_over(self._config.state / "receipts", self._bus.publish_receipt)

@@ -4,6 +4,7 @@ Three people stand in view the whole time. One is on the first list, one on the 
 """
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -69,11 +70,11 @@ class Van:
     def log(self) -> str:
         return (self.folder / "van.log").read_text("utf-8", errors="replace")
 
-    def start(self) -> None:
+    def start(self, **environment: str) -> None:
         command = [sys.executable, TIMED, "run", "--config", self.folder / "van.toml"]
-        environment = {**os.environ, "PICTURES_FILE": str(self.folder / "pictures")}
+        everything = {**os.environ, "PICTURES_FILE": str(self.folder / "pictures"), **environment}
         with (self.folder / "van.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, env=environment)
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, env=everything)
 
     def ask(self, do: str, package: Path | None = None) -> Reply:
         return ask(self.control, Order.model_validate({"do": do}), package)
@@ -90,6 +91,10 @@ class Van:
             assert time.monotonic() < deadline, self.log
             time.sleep(0.02)
 
+    def is_back(self) -> bool:
+        """Has the program started again after an end."""
+        return "ended, blind: no-order" in self.log
+
     def entries(self, order: str) -> list[str]:
         """Who has alerted under an order, once for each alert."""
         return sorted(event.alert.entry for event in self.alerts[order])
@@ -97,7 +102,7 @@ class Van:
     def pictures(self) -> list[tuple[float, str]]:
         """When the van was done with each picture, and under which order it was compared."""
         lines = (self.folder / "pictures").read_text("ascii").splitlines()
-        return [(float(line.split()[0]), line.split()[2]) for line in lines]
+        return [(float(time), order) for time, order in map(str.split, lines)]
 
     def events(self) -> list[Event]:
         path = self.folder / "state" / "audit.log"
@@ -228,7 +233,7 @@ def test_an_order_takes_over_between_two_pictures_and_nothing_of_the_old_list_st
     assert max(after - before for before, after in around) < 1, "no gap over a second, while it is loaded or after"
 
     assert van.ask("stop").state == "ended"
-    van.wait(lambda: len(van.receipts) == 2)
+    van.wait(lambda: len(van.receipts) == 2 and van.is_back())
     periods = [event for event in van.events() if isinstance(event, PeriodBegan | PeriodEnded)]
     assert [(event.kind, event.order) for event in periods] == [
         ("period-began", FIRST),
@@ -244,7 +249,8 @@ def test_an_order_takes_over_between_two_pictures_and_nothing_of_the_old_list_st
 
 def test_a_list_that_does_not_fit_beside_the_other_is_refused_with_what_would_be_enough(van: Van) -> None:
     config = van.folder / "van.toml"
-    config.write_text(f"memory_mib = 32\n{config.read_text('utf-8')}", "utf-8")
+    without = config.read_text("utf-8")
+    config.write_text(f"memory_mib = 32\n{without}", "utf-8")
     van.orders.package(SECOND).unlink()
     van.orders.seal(SECOND, {ON_SECOND, ON_BOTH}, 3 * ENTRIES)  # 25 MiB, after 8 MiB and the pictures
     van.start()
@@ -253,11 +259,20 @@ def test_a_list_that_does_not_fit_beside_the_other_is_refused_with_what_would_be
     with pytest.raises(PolicyError) as refused:
         van.ask("load", van.orders.package(SECOND))
     assert refused.value.reason is Reason.MEMORY_EXHAUSTED
-    assert "memory_mib" in refused.value.fix
+    enough = re.search(r"set memory_mib to (\d+) or more", refused.value.fix)
+    assert enough is not None
     status = van.ask("status")
     assert (status.state, status.order) == ("live", FIRST)
     assert {order for _, order in van.pictures()} == {FIRST}
     assert "deployment-refused" in [event.kind for event in van.events()]
+
+    van.end()
+    config.write_text(f"memory_mib = {enough[1]}\n{without}", "utf-8")
+    van.start()
+    van.wait(lambda: van.log.count(f" live: order {FIRST}") == 2)
+    van.wait(lambda: van.pictures()[-1][0] > time.monotonic() - 1)
+    van.see_under(SECOND)
+    van.wait(lambda: len(van.alerts[SECOND]) == 2)
 
 
 def test_a_list_that_is_not_what_its_order_says_leaves_no_trace_and_everything_as_it_was(van: Van) -> None:
@@ -276,6 +291,19 @@ def test_a_list_that_is_not_what_its_order_says_leaves_no_trace_and_everything_a
     van.see_under(SECOND)
     van.wait(lambda: len(van.alerts[SECOND]) == 2)
     assert "Traceback" not in van.log
+
+
+def test_a_disk_that_does_not_take_the_takeover_leaves_the_old_order_and_no_trace_of_the_new_list(van: Van) -> None:
+    van.start(FULL_AT_TAKEOVER="1")
+    van.see_under(FIRST)
+    with pytest.raises(PolicyError) as refused:
+        van.ask("load", van.orders.package(SECOND))
+    assert refused.value.reason is Reason.FILE_UNWRITABLE
+    assert van.templates_of(ABSENT_ON_SECOND) == []
+    van.wait(lambda: len(van.alerts[FIRST]) == 2)
+    assert (van.ask("status").state, van.ask("status").order) == ("live", FIRST)
+    assert len(list((van.folder / "state" / "deployment").iterdir())) == 1
+    van.see_under(SECOND)
 
 
 def test_a_replaced_order_that_is_revoked_loses_what_still_waits_while_the_van_goes_on(van: Van) -> None:
@@ -313,8 +341,8 @@ def test_a_stop_while_another_list_is_opened_blinds_the_van_within_a_second(van:
         assert time.monotonic() - started < 1
         _, said = load.communicate(timeout=30)
         assert load.returncode != 0
-    van.wait(lambda: van.ask("status").erased)
+    van.wait(van.is_back)
     status = van.ask("status")
-    assert (status.state, status.order) == ("ended", FIRST), said
+    assert (status.state, status.order, status.erased) == ("ended", FIRST, True), said
     assert list((van.folder / "state" / "deployment").iterdir()) == []
     assert van.status[-1].order == FIRST

@@ -159,12 +159,12 @@ def test_what_is_spare_leaves_room_for_the_most_that_ever_came_and_went() -> Non
 
 def test_what_stays_does_not_split_the_room_of_what_comes_and_goes() -> None:
     arena = Arena(1 << 16)
-    half = len(arena._map) // 2
-    lists = [arena.lease(TEMPLATES, (half // 4,))]
-    for _ in range(5):  # one list after another, both there for a while
-        with arena.lease(FRAME, (640,)):
-            lists.append(arena.lease(TEMPLATES, (half // 4,)))
-            with arena.lease(FRAME, (half,)):
-                lists.pop(0).release()
-        with arena.lease(FRAME, (half,)):
+    eighth = len(arena._map) // 8
+    kept = arena.lease(TEMPLATES, (eighth,))
+    for _ in range(5):  # one list after another, both there for a while, beside pictures
+        with arena.lease(FRAME, (3 * eighth,)):
+            following = arena.lease(TEMPLATES, (eighth,))
+        kept.release()
+        kept = following
+        with arena.lease(FRAME, (6 * eighth,)):
             pass
