@@ -4,6 +4,7 @@ Three people stand in view the whole time. One is on the first list, one on the 
 """
 
 import os
+import random
 import re
 import shutil
 import sqlite3
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -91,6 +93,11 @@ class Van:
             assert time.monotonic() < deadline, self.log
             time.sleep(0.02)
 
+    def sees(self) -> bool:
+        """Was it done with a picture within the last second."""
+        pictures = self.pictures() if (self.folder / "pictures").exists() else []
+        return bool(pictures) and pictures[-1][0] > time.monotonic() - 1
+
     def is_back(self) -> bool:
         """Has the program started again after an end."""
         return "ended, blind: no-order" in self.log
@@ -105,6 +112,8 @@ class Van:
         return [(float(time), order) for time, order in map(str.split, lines)]
 
     def events(self) -> list[Event]:
+        """What its log says when it has ended."""
+        self.end()
         path = self.folder / "state" / "audit.log"
         verify_log(path, self.orders.scene.van_key.public)
         with path.open("rb") as file:
@@ -118,6 +127,11 @@ class Van:
     def templates_of(self, person: str) -> list[Trace]:
         assert self.process is not None
         return traces(self.process.pid, {}, {person: self.orders.template(person)})
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
 
     def end(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -168,8 +182,7 @@ def van(tmp_path: Path, original: Orders, clip: Path, engine_store: EngineStore)
                 made.end()
         finally:
             if made.process is not None and made.process.poll() is None:
-                made.process.kill()
-                made.process.wait()
+                made.kill()
 
 
 @contextmanager
@@ -266,11 +279,10 @@ def test_a_list_that_does_not_fit_beside_the_other_is_refused_with_what_would_be
     assert {order for _, order in van.pictures()} == {FIRST}
     assert "deployment-refused" in [event.kind for event in van.events()]
 
-    van.end()
     config.write_text(f"memory_mib = {enough[1]}\n{without}", "utf-8")
     van.start()
     van.wait(lambda: van.log.count(f" live: order {FIRST}") == 2)
-    van.wait(lambda: van.pictures()[-1][0] > time.monotonic() - 1)
+    van.wait(van.sees)
     van.see_under(SECOND)
     van.wait(lambda: len(van.alerts[SECOND]) == 2)
 
@@ -304,6 +316,36 @@ def test_a_disk_that_does_not_take_the_takeover_leaves_the_old_order_and_no_trac
     assert (van.ask("status").state, van.ask("status").order) == ("live", FIRST)
     assert len(list((van.folder / "state" / "deployment").iterdir())) == 1
     van.see_under(SECOND)
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12))])
+def test_a_van_killed_while_orders_change_sees_again_under_the_one_that_its_record_names(van: Van, seed: int) -> None:
+    dice = random.Random(seed)  # noqa: S311 - when to kill, no secret
+    van.start()
+    van.see_under(FIRST)
+    for _ in range(3):
+        with ThreadPoolExecutor(1) as office:
+            loading = office.submit(van.ask, "load", van.orders.package(SECOND))
+            time.sleep(dice.uniform(0, 3))  # it takes about two seconds
+            van.kill()
+            loading.exception()
+        lived = van.log.count(" live: order")
+        van.start()
+        van.wait(lambda before=lived: van.log.count(" live: order") > before)  # type: ignore[misc]
+        order = van.ask("status").order
+        van.wait(van.sees)
+        assert van.pictures()[-1][1] == order
+        absent = {FIRST: ABSENT_ON_SECOND, SECOND: ABSENT_ON_FIRST}
+        assert van.templates_of(absent[order or ""]) == []
+        if order == SECOND:
+            break
+    else:
+        van.see_under(SECOND)
+    van.wait(lambda: [receipt.order for receipt in van.receipts] == [FIRST])
+    periods = [event for event in van.events() if isinstance(event, PeriodBegan | PeriodEnded)]
+    orders = [(event.kind, event.order) for event in periods]
+    assert orders[::2] == [("period-began", order) for _, order in orders[1::2]]
+    assert [order for _, order in orders] == sorted((order for _, order in orders), key=[FIRST, SECOND].index)
 
 
 def test_a_replaced_order_that_is_revoked_loses_what_still_waits_while_the_van_goes_on(van: Van) -> None:
