@@ -3,7 +3,10 @@
 age tells the reader nothing about the sender: whoever needs to know signs inside (`signing`).
 """
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -21,6 +24,7 @@ _ENDED_EARLY = "failed to fill whole buffer"
 # rage reads a header from its start again for each line: 10,000 stanzas, 120 KB, take 13 s. Here is room for 80.
 _LARGEST_HEADER_BYTES = 8192
 _HEADER_END = b"\n---"
+_FIRST_BYTES = b"age-encryption.org/"
 
 
 class SealIdentity:
@@ -55,6 +59,19 @@ class SealIdentity:
             Reason.FILE_MALFORMED, f"{path} is not one age identity", fix="give the file that `keygen` wrote"
         )
 
+    @classmethod
+    def from_secret(cls, secret: str) -> "SealIdentity":
+        """The same of the `AGE-SECRET-KEY-1` text alone, however it is typed: white space and case do not matter."""
+        try:
+            return cls(pyrage.x25519.Identity.from_str("".join(secret.split()).upper()))
+        except (ValueError, pyrage.IdentityError):
+            pass  # as above
+        raise ConfigError(
+            Reason.VALUE_INVALID,
+            "this is not a whole age identity",
+            fix="look for a typing error: it begins with AGE-SECRET-KEY-1 and has 74 characters",
+        )
+
     def to_file(self, path: Path, *, locked_with: str | None = None) -> None:
         """Write the format of age-keygen, mode 0600, atomically; never over an existing file."""
         key_files.write_private(path, self.to_bytes(), locked_with=locked_with)
@@ -62,6 +79,11 @@ class SealIdentity:
     def to_bytes(self) -> bytes:
         """The private key in the format of age-keygen."""
         return f"# public key: {self.recipient}\n{self._identity}\n".encode("ascii")
+
+    @property
+    def secret(self) -> str:
+        """The `AGE-SECRET-KEY-1` text alone. Python cannot overwrite it: ask for it where it does not stay long."""
+        return str(self._identity)
 
     @property
     def recipient(self) -> str:
@@ -102,12 +124,47 @@ def seal_stream(reader: BinaryIO, writer: BinaryIO, recipients: Sequence[str]) -
     pyrage.encrypt_io(reader, writer, _recipients(recipients))
 
 
-def open_stream(reader: BinaryIO, writer: BinaryIO, identity: SealIdentity) -> None:
-    """`open_sealed` in constant memory.
+def open_stream(reader: BinaryIO, writer: BinaryIO, identity: SealIdentity, inner: SealIdentity | None = None) -> None:
+    """`open_sealed` in constant memory; with `inner`, of what was sealed to that first, and then to `identity`.
 
     Each chunk that is written is genuine, but only a normal return says that none is missing: until then the caller
     must be able to throw away what it got.
     """
+    if inner is None:
+        _open_layer(reader, writer, identity)
+    else:
+        _open_two_layers(reader, writer, identity, inner)
+
+
+def _open_two_layers(reader: BinaryIO, writer: BinaryIO, outer: SealIdentity, inner: SealIdentity) -> None:
+    """The outer layer is opened on a thread of its own. What comes through the pipe is ciphertext still."""
+    readable, writable = os.pipe()
+    with ThreadPoolExecutor(1, "open-outer") as pool, os.fdopen(readable, "rb") as between:
+        outer_layer = pool.submit(_open_into, writable, reader, outer)
+        try:
+            _require_sealed(between)
+            _open_layer(between, writer, inner)
+        except BaseException:
+            between.close()  # whoever still writes hears that nobody reads
+            if not isinstance(outer_layer.exception(), BrokenPipeError):
+                outer_layer.result()  # what the outer layer was refused for comes first
+            raise
+        outer_layer.result()
+
+
+def _open_into(pipe: int, reader: BinaryIO, identity: SealIdentity) -> None:
+    with os.fdopen(pipe, "wb", buffering=0) as writer:
+        _open_layer(reader, cast(BinaryIO, writer), identity)
+
+
+def _require_sealed(inner: BufferedReader) -> None:
+    if not inner.peek(len(_FIRST_BYTES)).startswith(_FIRST_BYTES):
+        raise UntrustedInputError(
+            Reason.MALFORMED, "what should be sealed twice is sealed once", fix="have it sealed again"
+        )
+
+
+def _open_layer(reader: BinaryIO, writer: BinaryIO, identity: SealIdentity) -> None:
     start = reader.read(_LARGEST_HEADER_BYTES)
     _check_header(start)
     try:

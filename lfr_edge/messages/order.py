@@ -81,6 +81,9 @@ class Order(Message):
     """The weakest protection of the van's wrapping key that will do, weakest first."""
     unlock: Literal["none", "required"] = "none"
     """Whether a share of the list's key must be given at the van's start, so that its disk alone opens nothing."""
+    unlock_recipient: Recipient | None = None
+    """The share's public half: the list is sealed to it before it is sealed to the van. There if, and only if, `unlock`
+    is `required`."""
     no_swap: bool = False
     """Refused where memory could be written to swap."""
     no_core_dumps: bool = False
@@ -104,6 +107,14 @@ class Order(Message):
     def _check_budget(self) -> "Order":
         if self.budget > DEFAULT_BUDGET and self.budget_accepted is None:
             raise ValueError(f"budget is above {DEFAULT_BUDGET}: budget_accepted must say who accepts that and why")
+        return self
+
+    @model_validator(mode="after")
+    def _check_unlock(self) -> "Order":
+        if (self.unlock == "required") != (self.unlock_recipient is not None):
+            raise ValueError("unlock_recipient must be there if, and only if, unlock is required")
+        if self.unlock_recipient in [van.recipient for van in self.vans]:
+            raise ValueError("unlock_recipient must not be a van's own key")
         return self
 
     @model_validator(mode="after")

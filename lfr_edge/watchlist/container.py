@@ -34,6 +34,7 @@ _MAX_HEADER_BYTES = 64 << 20  # 100,000 entries at about 600 bytes
 # allocator, which does not wipe what is freed, and could hold the end of a template: so the plaintext is padded to
 # whole pieces (4 bytes less where it holds an odd number of values). It also tells less about how long the list is.
 _PIECE_BYTES = 8192
+_SEALED_AGAIN = b"age-encr"  # read as a length, it would be above every limit
 _LENGTH_TOLERANCE = 1e-3  # float32 rows of 512 values, normalised, stay within 1e-6
 _ENTRIES = TypeAdapter(tuple[Entry, ...])
 # What a parser makes of hostile JSON is far larger than the JSON: 3 MB of `{},{},` as entries took 2.6 GiB of errors.
@@ -98,11 +99,20 @@ def write_watchlist(
 
 
 def read_watchlist(
-    sealed: BinaryIO, identity: SealIdentity, arena: Arena, *, contract: str, dimension: int
+    sealed: BinaryIO,
+    identity: SealIdentity,
+    arena: Arena,
+    *,
+    contract: str,
+    dimension: int,
+    share: SealIdentity | None = None,
 ) -> Watchlist:
-    """Decrypt straight into the arena. Raises for a wrong key, damage, or features that cannot be compared here."""
+    """Decrypt straight into the arena. Raises for a wrong key, damage, or features that cannot be compared here.
+
+    With a `share` the list must have been sealed to that first.
+    """
     with ContainerReader(arena, contract=contract, dimension=dimension) as target:
-        open_stream(sealed, cast(BinaryIO, target), identity)  # it calls write and flush, nothing else
+        open_stream(sealed, cast(BinaryIO, target), identity, share)  # it calls write and flush, nothing else
         return target.finish()
 
 
@@ -168,6 +178,8 @@ class ContainerReader:
             self._lease = None
 
     def _length_read(self) -> None:
+        if bytes(self._target) == _SEALED_AGAIN:
+            raise _malformed("it is sealed to a share, and the order does not say so")
         length = int.from_bytes(self._target, "little")
         if not 2 <= length <= _MAX_HEADER_BYTES:
             raise _malformed(f"its header claims {length} bytes")

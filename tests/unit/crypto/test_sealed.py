@@ -1,8 +1,11 @@
 """Sealing: only the right key opens, and only what is whole."""
 
 import io
+import os
 import stat
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -105,6 +108,88 @@ def test_a_full_disk_while_opening_is_not_blamed_on_the_sender() -> None:
 
     with pytest.raises(OSError, match="No space"):
         open_stream(io.BytesIO(SEALED), Full(), IDENTITY)
+
+
+SHARE = SealIdentity.generate()
+TWICE = seal(seal(b"template" * 50_000, [SHARE.recipient]), [IDENTITY.recipient])
+
+
+class Pieces(io.BytesIO):
+    """Remembers how long each write was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lengths: list[int] = []
+
+    def write(self, data: Any) -> int:
+        self.lengths.append(len(data))
+        return super().write(data)
+
+
+def test_what_is_sealed_twice_opens_with_both_keys_in_the_same_pieces_as_what_is_sealed_once() -> None:
+    once, twice = Pieces(), Pieces()
+    open_stream(io.BytesIO(seal(b"template" * 50_000, [IDENTITY.recipient])), once, IDENTITY)
+    open_stream(io.BytesIO(TWICE), twice, IDENTITY, SHARE)
+    assert twice.getvalue() == once.getvalue() == b"template" * 50_000
+    assert twice.lengths == once.lengths, "the list's padding counts on it"
+
+
+def refusal_of(sealed: bytes, outer: SealIdentity = IDENTITY, inner: SealIdentity = SHARE) -> Reason:
+    threads = threading.active_count()
+    descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    with pytest.raises(UntrustedInputError) as refused:
+        open_stream(io.BytesIO(sealed), io.BytesIO(), outer, inner)
+    assert threading.active_count() == threads
+    assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
+    return refused.value.reason
+
+
+def test_each_layer_is_refused_for_its_own_fault() -> None:
+    other = SealIdentity.generate()
+    once = seal(b"template" * 50_000, [IDENTITY.recipient])
+    inside = seal(b"template" * 50_000, [SHARE.recipient])
+    assert refusal_of(TWICE, outer=other) is Reason.DECRYPTION_FAILED
+    assert refusal_of(TWICE, inner=other) is Reason.DECRYPTION_FAILED
+    assert refusal_of(TWICE, outer=SHARE, inner=IDENTITY) is Reason.DECRYPTION_FAILED
+    assert refusal_of(once) is Reason.MALFORMED
+    assert refusal_of(seal(b"", [IDENTITY.recipient])) is Reason.MALFORMED
+    assert refusal_of(b"") is Reason.TRUNCATED
+    assert refusal_of(TWICE[:-1]) is Reason.DECRYPTION_FAILED
+    for cut in (inside[:40], inside[:-1], inside[: len(inside) // 2], inside + b"x"):
+        assert refusal_of(seal(cut, [IDENTITY.recipient])) in {Reason.DECRYPTION_FAILED, Reason.TRUNCATED}
+    long = inside.replace(b"->", b"-> a b\nAAAA\n" * 10_000 + b"->", 1)
+    assert refusal_of(seal(long, [IDENTITY.recipient])) is Reason.DECRYPTION_FAILED, "13 s otherwise"
+
+
+def test_a_flipped_bit_in_either_layer_is_refused() -> None:
+    inside = seal(b"template" * 100, [SHARE.recipient])
+    for place in range(0, len(inside), 7):
+        refusal_of(seal(_flipped(inside, place), [IDENTITY.recipient]))
+    whole = seal(inside, [IDENTITY.recipient])
+    for place in range(0, len(whole), 7):
+        refusal_of(_flipped(whole, place))
+
+
+def test_who_stops_reading_in_the_middle_of_two_layers_stops_both() -> None:
+    class Full(io.BytesIO):
+        def write(self, _data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        open_stream(io.BytesIO(TWICE), Full(), IDENTITY, SHARE)
+
+
+def test_a_secret_may_be_typed_in_lower_case_with_spaces_and_not_with_an_error() -> None:
+    secret = IDENTITY.secret
+    typed = " ".join(secret[at : at + 4] for at in range(0, len(secret), 4)).lower() + "\n"
+    assert SealIdentity.from_secret(typed).recipient == IDENTITY.recipient
+    wrong = secret[:-1] + ("Q" if secret[-1] != "Q" else "P")
+    for bad in (wrong, secret[:-1], secret + "Q", "", IDENTITY.recipient, "\ufffd" * 74, secret.replace("1", "\0")):
+        with pytest.raises(ConfigError) as refused:
+            SealIdentity.from_secret(bad)
+        assert refused.value.reason is Reason.VALUE_INVALID
+        assert "SECRET-KEY-1" not in refused.value.message
+        assert refused.value.__context__ is None
 
 
 @pytest.mark.parametrize("recipients", [[], ["age1nonsense"], [IDENTITY.recipient, ""]])

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.errors import Reason, UntrustedInputError
 from lfr_edge.messages.alert import Alert
 from lfr_edge.messages.examples import ALERT, HEALTH, ORDER, STATUS
@@ -109,6 +110,7 @@ def test_a_score_that_rounding_put_over_one_is_one() -> None:
 
 
 START = datetime(2026, 6, 20, tzinfo=timezone.utc)
+SHARE = SealIdentity.generate().recipient
 VAN = ORDER.vans[0]
 
 
@@ -144,6 +146,10 @@ VAN = ORDER.vans[0]
         {"evidence_retention_d": 32},
         {"key_protection": "none"},
         {"unlock": "maybe"},
+        {"unlock": "required"},
+        {"unlock_recipient": SHARE},
+        {"unlock": "required", "unlock_recipient": "age1nonsense"},
+        {"unlock": "required", "unlock_recipient": ORDER.vans[0].recipient},
         {"no_swap": 1},
     ],
     ids=str,
@@ -151,6 +157,11 @@ VAN = ORDER.vans[0]
 def test_an_order_that_breaks_a_rule_cannot_be_made(change: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Order(**(dict(ORDER) | change))
+
+
+def test_an_order_that_asks_for_a_share_names_its_public_half() -> None:
+    order = Order(**(dict(ORDER) | {"unlock": "required", "unlock_recipient": SHARE}))
+    assert Order.from_untrusted(order.to_json()) == order
 
 
 def test_a_budget_above_the_default_needs_somebody_who_accepts_it() -> None:

@@ -88,7 +88,6 @@ def refusal(van: Kit) -> Reason:
         ({"budget": 1e-12}, Reason.BUDGET_EXCEEDED),
         ({"key_protection": "tpm2"}, Reason.KEY_PROTECTION_TOO_WEAK),
         ({"key_protection": "host-key"}, Reason.KEY_PROTECTION_TOO_WEAK),
-        ({"unlock": "required"}, Reason.UNLOCK_REQUIRED),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

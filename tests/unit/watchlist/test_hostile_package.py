@@ -397,6 +397,34 @@ def test_a_hostile_age_file_opens_nothing(container: bytes, arena: Arena, contra
     assert not np.frombuffer(arena._map, np.uint8).any()
 
 
+@pytest.mark.parametrize("name", HOSTILE_AGE)
+@pytest.mark.timeout(10)
+def test_a_hostile_age_file_inside_a_genuine_one_opens_nothing(
+    container: bytes, arena: Arena, contract: str, name: str
+) -> None:
+    identity, share = SealIdentity.generate(), SealIdentity.generate()
+    hostile = seal(HOSTILE_AGE[name](seal(container, [share.recipient])), [identity.recipient])
+    with pytest.raises(UntrustedInputError) as refused:
+        read_watchlist(io.BytesIO(hostile), identity, arena, contract=contract, dimension=8, share=share)
+    assert refused.value.reason in {Reason.DECRYPTION_FAILED, Reason.TRUNCATED, Reason.MALFORMED}
+    assert arena.leased_bytes == 0
+    assert not np.frombuffer(arena._map, np.uint8).any()
+
+
+def test_a_list_that_is_sealed_once_where_twice_was_signed_or_the_other_way_round_is_refused(
+    container: bytes, arena: Arena, contract: str
+) -> None:
+    identity, share = SealIdentity.generate(), SealIdentity.generate()
+    once = seal(container, [identity.recipient])
+    twice = seal(seal(container, [share.recipient]), [identity.recipient])
+    for sealed, given, said in ((once, share, "is sealed once"), (twice, None, "the order does not say so")):
+        with pytest.raises(UntrustedInputError, match=said) as refused:
+            read_watchlist(io.BytesIO(sealed), identity, arena, contract=contract, dimension=8, share=given)
+        assert refused.value.reason is Reason.MALFORMED
+    assert arena.leased_bytes == 0
+    read_watchlist(io.BytesIO(twice), identity, arena, contract=contract, dimension=8, share=share).wipe()
+
+
 def test_a_list_sealed_again_for_somebody_else_too_is_not_the_one_that_was_signed(van: Kit) -> None:
     stranger = SealIdentity.generate()
     (_, order), (_, _), (_, pictures) = members_of(van.package.read_bytes())
