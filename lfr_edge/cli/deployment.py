@@ -1,38 +1,48 @@
-"""`lfr-edge deployment`: load, watch and end a deployment on this van, and make prekeys. Asks the running daemon."""
+"""`lfr-edge deployment`: load, unlock, watch and end a deployment on this van, and make prekeys. Asks the daemon."""
 
 import argparse
 import getpass
 import json
+import os
+import sys
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from lfr_edge.clock import SystemClock
 from lfr_edge.config import VanConfig, load_config
 from lfr_edge.crypto import key_files
 from lfr_edge.crypto.key_files import PUBLIC
+from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.files import new_file
 from lfr_edge.messages.clock import ClockStatement, sign_statement
 from lfr_edge.van.control import Order, Reply, ask
 
+_LARGEST_SHARE = 4096
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
     actions = parser.add_subparsers(
-        dest="action", required=True, metavar="prekeys|load|status|stop|clock-recover|clock-sign"
+        dest="action", required=True, metavar="prekeys|load|unlock|status|stop|clock-recover|clock-sign"
     )
     prekeys = actions.add_parser("prekeys", help="make one-time keys for the watchlist office")
     prekeys.add_argument("--count", type=int, default=20, help="how many (default: %(default)s)")
     prekeys.add_argument("--out", type=Path, required=True, metavar="FILE", help="signed public halves, for the office")
     load = actions.add_parser("load", help="take a deployment package; the van sees when its window opens")
     load.add_argument("package", type=Path, metavar="NAME.lfrd")
+    unlock = actions.add_parser("unlock", help="give the share that the order asks for: typed, scanned, or a file")
+    unlock.add_argument(
+        "--share", type=Path, metavar="FILE", help="a file, or - for standard input; without it, it is asked for"
+    )
     status = actions.add_parser("status", help="what the van does, and why it is blind")
     stop = actions.add_parser("stop", help="end the deployment: blind at once, list and key erased")
     stop.add_argument("--revoke", action="store_true", help="delete undelivered alerts too")
     recover = actions.add_parser("clock-recover", help="after a clock that ran ahead: ask for a challenge, then answer")
     recover.add_argument("--statement", type=Path, metavar="FILE", help="the signed answer; without it, the question")
     _add_signing(actions.add_parser("clock-sign", help="officers: state the time to a van, with the keys of orders"))
-    for action in (prekeys, load, status, stop, recover):
+    for action in (prekeys, load, unlock, status, stop, recover):
         action.add_argument("--config", type=Path, default=Path("/etc/lfr-edge/van.toml"), help="default: %(default)s")
 
 
@@ -45,7 +55,9 @@ def run(options: argparse.Namespace) -> int:
         return _recover_clock(config, options.statement)
     if options.action == "prekeys":
         return _prekeys(config, options.count, options.out)
-    if options.action == "load":
+    if options.action == "unlock":
+        reply = _unlock(config, options.share)
+    elif options.action == "load":
         reply = ask(config.control, Order(do="load"), options.package)
     elif options.action == "stop":
         reply = ask(config.control, Order(do="revoke" if options.revoke else "stop"))
@@ -53,6 +65,22 @@ def run(options: argparse.Namespace) -> int:
         reply = ask(config.control, Order(do="status"))
     _show(reply)
     return 0
+
+
+def _unlock(config: VanConfig, share: Path | None) -> Reply:
+    """In an anonymous file, which is gone when both ends have closed it."""
+    secret = SealIdentity.from_secret(_given_share(share)).secret
+    with os.fdopen(os.memfd_create("share"), "w+b", buffering=0) as file:
+        file.write(secret.encode("ascii"))
+        return ask(config.control, Order(do="unlock"), cast(BinaryIO, file))
+
+
+def _given_share(share: Path | None) -> str:
+    """What the person gave, without comments."""
+    if share is None:
+        return getpass.getpass("unlock share: ")
+    content = sys.stdin.read(_LARGEST_SHARE) if str(share) == "-" else key_files.read(share).decode("ascii", "replace")
+    return "".join(line for line in content.splitlines() if not line.startswith("#"))
 
 
 def _prekeys(config: VanConfig, count: int, out: Path) -> int:

@@ -66,6 +66,9 @@ def _add_orders(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--recipient", action="append", required=True, metavar="age1...", help="a control room; repeatable"
     )
     seal.add_argument("--out", type=Path, required=True, metavar="NAME.lfrd")
+    seal.add_argument(
+        "--share", type=Path, metavar="FILE", help="a new file for the unlock share, where the order asks for one"
+    )
     seal.add_argument("--manifests", type=Path, default=DEFAULT_MANIFESTS, help="engine sets (%(default)s)")
     seal.set_defaults(module="lfr_edge.cli.office_seal")
 

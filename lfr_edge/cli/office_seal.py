@@ -2,7 +2,9 @@
 
 import argparse
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from lfr_edge.audit.events import BudgetAccepted, OrderSigned, PackageSealed
 from lfr_edge.audit.fields import Event
@@ -10,7 +12,7 @@ from lfr_edge.cli.office_keys import ask_passphrase, require_ours, van_key
 from lfr_edge.cli.office_sign import show_order
 from lfr_edge.clock import SystemClock
 from lfr_edge.crypto.key_files import read
-from lfr_edge.crypto.sealed import is_recipient
+from lfr_edge.crypto.sealed import SealIdentity, is_recipient
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, Reason
 from lfr_edge.inference.manifest import load_engine_set
@@ -18,7 +20,7 @@ from lfr_edge.messages.order import DEFAULT_BUDGET, Order
 from lfr_edge.messages.prekey import open_prekeys
 from lfr_edge.office import workspace
 from lfr_edge.office.desk import Desk, Journal, read_desk
-from lfr_edge.office.order_file import end_of, read_order
+from lfr_edge.office.order_file import end_of, read_order, requires_share
 from lfr_edge.office.prekeys import choose_prekey
 from lfr_edge.office.references import References
 from lfr_edge.office.registry import Registry, SealedList
@@ -39,11 +41,13 @@ def run(args: argparse.Namespace) -> int:
     engine_set = load_engine_set(work.engine_set, args.manifests)
     workspace.require_contract(work, engine_set)
     registry = Registry(desk.registry, journal)
+    share = _share_of(args.order, args.share)
     order = read_order(
         args.order,
         engine_set,
         van_recipients=_van_recipients(args, desk, registry),
         recipients=tuple(args.recipient),
+        unlock_recipient=share.recipient if share is not None else None,
     )
     _check_force(desk, order)
     references = work.references()
@@ -67,10 +71,50 @@ def run(args: argparse.Namespace) -> int:
         expected = expect(sealed, calibration_of(engine_set)).per_face
         registry.append(line, *_events(journal, sealed, envelope, keys, expected))
 
-    sealed = seal_package(references, order, engine_set, keys, args.out, announce=announce)
+    with _written_apart(share, args.share):
+        sealed = seal_package(references, order, engine_set, keys, args.out, announce=announce)
     _show(sealed, references, args, len(keys))
     print(f"  false alerts {expect(sealed, calibration_of(engine_set))}")
+    if share is not None:
+        print(
+            f"{args.share}: the unlock share of order '{sealed.id}', which this office keeps nowhere else.\n"
+            "  Give it to those who start the van on another way than the package, on paper or read out, and never\n"
+            "  on a stick with it; delete the file then. They type it: lfr-edge deployment unlock"
+        )
     return 0
+
+
+def _share_of(order: Path, file: Path | None) -> SealIdentity | None:
+    """A new share if the order asks for one. ConfigError if a file for it was not named, or was without need."""
+    if not requires_share(order):
+        if file is not None:
+            raise ConfigError(
+                Reason.VALUE_INVALID,
+                f"{order} asks for no unlock share",
+                fix='leave out --share, or write unlock = "required" into the order',
+            )
+        return None
+    if file is None:
+        raise ConfigError(
+            Reason.VALUE_INVALID,
+            f"{order} asks for an unlock share",
+            fix="name a file for it, on another medium than the package's: --share FILE",
+        )
+    return SealIdentity.generate()
+
+
+@contextmanager
+def _written_apart(share: SealIdentity | None, file: Path | None) -> Iterator[None]:
+    """The share in its own file, before anything is sealed to it; gone again if nothing is."""
+    if share is None or file is None:
+        yield
+        return
+    share.to_file(file)
+    try:
+        yield
+    except BaseException:
+        file.unlink()
+        raise
 
 
 def _van_recipients(args: argparse.Namespace, desk: Desk, registry: Registry) -> dict[str, str]:

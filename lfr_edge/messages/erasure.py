@@ -7,8 +7,8 @@ from pydantic import Field
 from lfr_edge.crypto.signing import Purpose, SigningKey, VerifyKey, sign, verify
 from lfr_edge.messages.fields import Digest, Distinct, Identifier, Message, UtcTime
 
-Level = Literal["files-removed", "key-destroyed"]
-Unverified = Literal["old-blocks", "wrapping-key-on-disk", "deployment-key-kept", "old-heap"]
+Level = Literal["files-removed", "key-destroyed", "disk-opens-nothing"]
+Unverified = Literal["old-blocks", "wrapping-key-on-disk", "deployment-key-kept", "share-elsewhere", "old-heap"]
 
 
 class ErasureReceipt(Message):
@@ -25,8 +25,9 @@ class ErasureReceipt(Message):
     """Why it ended: `window-over`, `stop`, `revoke`, `not-authorised`, `files-over`, `replaced`."""
     erased_at: UtcTime
     level: Level
-    """`key-destroyed`: the list's only key was overwritten and removed. `files-removed`: the package was removed, but
-    the key that opens it is one that the van keeps."""
+    """`key-destroyed`: the list's only key was overwritten and removed. `disk-opens-nothing`: that too, and the list
+    was sealed to a share besides that was never on a disk of the van. `files-removed`: the package was removed, but the
+    key that opens it is one that the van keeps."""
     unverified: Annotated[tuple[Unverified, ...], Field(max_length=100), Distinct]
     """What the van could not make sure of."""
 

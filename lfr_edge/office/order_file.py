@@ -22,15 +22,21 @@ UNSEALED = "0" * 64
 
 _DIGESTS = ("watchlist_sha256", "pictures_sha256", "contract", "engine_sets")
 _LONGEST_QUOTE = 1000
-_FILLED_IN = ("version", "list_size", "template_count", *_DIGESTS, "recipients")
+_FILLED_IN = ("version", "list_size", "template_count", *_DIGESTS, "recipients", "unlock_recipient")
 
 
 def read_order(
-    path: Path, engine_set: EngineSet, *, van_recipients: Mapping[str, str], recipients: Sequence[str]
+    path: Path,
+    engine_set: EngineSet,
+    *,
+    van_recipients: Mapping[str, str],
+    recipients: Sequence[str],
+    unlock_recipient: str | None = None,
 ) -> Order:
     """The order for a list of this engine set, without its package's digests. ConfigError names every wrong key.
 
-    `van_recipients` maps van ids to their deployment keys; `recipients` are the control rooms' keys.
+    `van_recipients` maps van ids to their deployment keys; `recipients` are the control rooms' keys. An order that
+    `requires_share` needs the `unlock_recipient` of one.
     """
     fields = _read_toml(path)
     _check_keys(path, fields)
@@ -39,6 +45,7 @@ def read_order(
         "contract": engine_set.contract,
         "engine_sets": [engine_set.digest],
         "recipients": list(recipients),
+        "unlock_recipient": unlock_recipient,
         "list_size": 1,
         "template_count": 1,
         "watchlist_sha256": UNSEALED,
@@ -57,6 +64,11 @@ def end_of(path: Path) -> datetime:
     if not isinstance(end, datetime) or end.tzinfo is None:
         raise _malformed(path, "not_after: missing, or not a time in UTC")
     return end
+
+
+def requires_share(path: Path) -> bool:
+    """Does the order say that the van needs an unlock share."""
+    return _read_toml(path).get("unlock") == "required"
 
 
 def _read_toml(path: Path) -> dict[str, object]:

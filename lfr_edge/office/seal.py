@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, cast
 
-from lfr_edge.crypto.sealed import seal_stream
+from lfr_edge.crypto.sealed import seal, seal_stream
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, PolicyError, Reason
 from lfr_edge.inference.manifest import EngineSet
@@ -99,6 +99,8 @@ def _write_members(references: References, order: Order, watchlist: BinaryIO, pi
     # Field by field, not through a dump: the dates must stay dates for the strict model.
     entries = tuple(Entry(**dict(stated), picture=members.get(stated.id)) for stated in references.entries)
     plaintext = write_watchlist(entries, references.templates, references.entry_of_template, contract=order.contract)
+    if order.unlock_recipient is not None:  # this layer first: the van's key alone finds ciphertext
+        plaintext = seal(plaintext, [order.unlock_recipient])
     seal_stream(BytesIO(plaintext), watchlist, [van.recipient for van in order.vans])
 
 

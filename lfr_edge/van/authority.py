@@ -7,6 +7,7 @@ from typing import Protocol
 
 from lfr_edge.audit.fields import Event
 from lfr_edge.clock import Clock
+from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.errors import PolicyError, Reason
 from lfr_edge.messages.order import Order
 from lfr_edge.pipeline.outbox import Purged
@@ -47,6 +48,10 @@ class Authority(Protocol):
 
         `delete` says how much of an order that was. DeviceError if the disk refuses.
         """
+        ...
+
+    def share_of(self, order: Order) -> SealIdentity | None:
+        """The unlock share of this order, None if it asks for none. PolicyError if it is not here."""
         ...
 
     def files_over(self) -> None:
@@ -100,6 +105,12 @@ class DemoWindow:
                 f"order '{order.id}' is no demo, and --package is for demos",
                 fix="start 'lfr-edge run' without it, then: lfr-edge deployment load PACKAGE",
             )
+        if order.unlock == "required":
+            raise PolicyError(
+                Reason.UNLOCK_REQUIRED,
+                f"order '{order.id}' asks for an unlock share, and --package cannot take one",
+                fix="start 'lfr-edge run' without it, then: lfr-edge deployment load PACKAGE, and unlock",
+            )
         self._clock = clock
         self._not_after = order.not_after
         # By the monotonic clock too: setting the wall clock back lengthens no deployment.
@@ -123,6 +134,9 @@ class DemoWindow:
 
     def purge(self, _delete: Callable[[str], Purged]) -> None:
         """A demo has one order."""
+
+    def share_of(self, _order: Order) -> None:
+        """An order that asks for one was refused."""
 
     def files_over(self) -> None:
         """The process ends anyway."""

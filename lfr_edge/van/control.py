@@ -38,7 +38,7 @@ _PEER = struct.Struct("3i")
 class Order(Message):
     """What somebody asks."""
 
-    do: Literal["status", "load", "stop", "revoke", "prekeys", "clock-challenge", "clock-recover"]
+    do: Literal["status", "load", "stop", "revoke", "prekeys", "clock-challenge", "clock-recover", "unlock"]
     count: Annotated[int, Field(ge=1, le=1000)] = 1
     """How many prekeys."""
     content: str = ""
@@ -140,8 +140,11 @@ class ControlSocket:
             return Reply(done=False, reason=error.reason.value, message=error.message, fix=error.fix)
 
 
-def ask(path: Path, order: Order, package: Path | None = None) -> Reply:
-    """Ask the daemon behind `path`. ConfigError if none answers; a refusal is raised as it was there."""
+def ask(path: Path, order: Order, package: Path | BinaryIO | None = None) -> Reply:
+    """Ask the daemon behind `path`. ConfigError if none answers; a refusal is raised as it was there.
+
+    The package, or any open file, goes with the order.
+    """
     try:
         with _connected(path) as connection:
             connection.settimeout(_ANSWER_S if package is None else _LOADED_S)
@@ -149,7 +152,7 @@ def ask(path: Path, order: Order, package: Path | None = None) -> Reply:
             if package is None:
                 connection.sendall(line)
             else:
-                with _opened(package) as file:
+                with _opened(package) if isinstance(package, Path) else package as file:
                     socket.send_fds(connection, [line], [file.fileno()])
             reply = Reply.from_untrusted(_receive(connection, []))
     except OSError as error:

@@ -253,6 +253,7 @@ class Custody:
             order_sha256=hashlib.sha256(checked.package.order).hexdigest(),
             watchlist_sha256=order.watchlist_sha256,
             recipient=recipient,
+            unlock_recipient=order.unlock_recipient,
             one_time=self.holding.stock.identity(recipient) is not None,
             not_before=order.not_before,
             not_after=order.not_after,

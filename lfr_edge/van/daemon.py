@@ -288,7 +288,7 @@ class Daemon:
         config, engine_set, order = self._config, self._engine_set, checked.order
         identity = find_identity(checked.assignment.recipient, stock_of(config), config)
         key = SigningKey.from_file(config.keys.alert)
-        watchlist = checked.unseal(identity, engine_set, self._arena)
+        watchlist = checked.unseal(identity, engine_set, self._arena, self._authority.share_of(order))
         sealer = JpegEvidenceSealer(config.van, order, engine_set, checked.package.pictures, key, self._clock)
         rule = Rule(order.threshold, order.margin, order.confirmation, order.cooldown_s)
         return Mandate(checked, watchlist, Decider(rule), LoggedSealer(sealer, order, engine_set, self._authority.note))

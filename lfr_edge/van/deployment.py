@@ -45,17 +45,28 @@ class Deployment:
         """Close the package's file."""
         self.package.close()
 
-    def unseal(self, identity: SealIdentity, engine_set: EngineSet, arena: Arena) -> Watchlist:
+    def unseal(
+        self, identity: SealIdentity, engine_set: EngineSet, arena: Arena, share: SealIdentity | None = None
+    ) -> Watchlist:
         """Decrypt the list into leased memory. ConfigError if it was not sealed to this key.
+
+        PolicyError without the `share` that the order asks for, or with one that it does not.
 
         The digest is checked again, of the bytes that were decrypted: the file may have changed since `load`, anybody
         can seal a list to this van, and only the order says which one was signed.
         """
         self.require_key(identity)
+        if (share.recipient if share is not None else None) != self.order.unlock_recipient:
+            raise PolicyError(
+                Reason.UNLOCK_REQUIRED,
+                f"the list of order '{self.order.id}' opens with the order's unlock share only",
+                fix="give it: lfr-edge deployment unlock",
+            )
         dimension = engine_set.dimension
         sealed = self.package.watchlist()
         reader = cast(BinaryIO, sealed)  # decryption reads it, nothing else
-        watchlist = read_watchlist(reader, identity, arena, contract=engine_set.contract, dimension=dimension)
+        contract = engine_set.contract
+        watchlist = read_watchlist(reader, identity, arena, contract=contract, dimension=dimension, share=share)
         if sealed.sha256_to_end() != self.order.watchlist_sha256:
             watchlist.wipe()
             raise _not_signed("watchlist.age", self.order)
@@ -181,12 +192,6 @@ def _check_machine(order: Order) -> None:
             Reason.KEY_PROTECTION_TOO_WEAK,
             f"order '{order.id}' asks for keys protected by '{order.key_protection}', and here they are files",
             fix="use a van that protects them so, or have an order signed that allows files",
-        )
-    if order.unlock == "required":
-        raise PolicyError(
-            Reason.UNLOCK_REQUIRED,
-            f"order '{order.id}' requires a share of its key at every start, which this release cannot take",
-            fix="have an order signed without 'unlock'",
         )
     if order.no_swap and swap_is_on():
         raise PolicyError(

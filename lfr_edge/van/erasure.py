@@ -63,9 +63,7 @@ def write_receipt(
 
     `signer` is force, van and the van's key.
     """
-    level: Level = "key-destroyed" if terms.one_time else "files-removed"
-    kept: Unverified = "wrapping-key-on-disk" if terms.one_time else "deployment-key-kept"
-    unverified: tuple[Unverified, ...] = ("old-blocks", kept, *(("old-heap",) if cause == "replaced" else ()))
+    level, unverified = _reached(terms, cause)
     path = receipt_path(holding.receipts, terms)
     sent = path.parent / _SENT / path.name
     if sent.exists():
@@ -87,6 +85,19 @@ def write_receipt(
         with new_file(path) as file:
             file.write(sign_receipt(receipt, key))
     return Erased(level, unverified, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _reached(terms: Terms, cause: Cause) -> tuple[Level, tuple[Unverified, ...]]:
+    """How far the erasure reaches, and what is beyond it."""
+    shared = terms.unlock_recipient is not None
+    level: Level = "disk-opens-nothing" if shared else "key-destroyed"
+    kept: Unverified = "wrapping-key-on-disk" if terms.one_time else "deployment-key-kept"
+    unverified: list[Unverified] = ["old-blocks", kept]
+    if shared:
+        unverified.append("share-elsewhere")
+    if cause == "replaced":
+        unverified.append("old-heap")
+    return level if terms.one_time else "files-removed", tuple(unverified)
 
 
 def clear(folder: Path, *, but: Collection[Path]) -> None:

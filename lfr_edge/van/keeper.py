@@ -15,6 +15,7 @@ from lfr_edge.files import new_file
 from lfr_edge.van import lifecycle
 from lfr_edge.van.clocks import Clocks
 from lfr_edge.van.lifecycle import Action, Conditions, Decision, Record, Request, State, Terms
+from lfr_edge.van.share import Share
 from lfr_edge.van.trusted_time import TOLERANCE, Reading, Time, believe, recovered
 
 _LOG = logging.getLogger(__name__)
@@ -39,9 +40,11 @@ class Taking:
 class Keeper:
     """Thread-safe. `record` is newer than what is on disk only where it allows less, and the disk took no more."""
 
-    def __init__(self, path: Path, clocks: Clocks) -> None:
+    def __init__(self, path: Path, clocks: Clocks, share: Share | None = None) -> None:
         self._path = path
         self._clocks = clocks
+        self.share = share or Share()
+        """Of the loaded order; overwritten with the decision that ends it."""
         self._mutex = threading.RLock()
         self._conditions = NOT_CHECKED
         self._held_back: Reason | None = None
@@ -96,6 +99,7 @@ class Keeper:
         with self._mutex:
             time = self._time()
             conditions = replace(self._conditions, fault=self._conditions.fault or self._held_back)
+            conditions = self._with_lock(conditions, self._record.terms)
             decision = lifecycle.step(self._record, time, conditions, request)
             changed = _without_mark(decision.record) != _without_mark(self._record)
             # Between two writes the boot clock carries the mark on; a power cut costs at most this much of it.
@@ -103,7 +107,13 @@ class Keeper:
             if changed or due or self._unwritten:
                 decision = self._settle(decision)
             self._blind = decision.blind
+            loaded = lifecycle.loaded(self._record)
+            self.share.keep_for(loaded.unlock_recipient if loaded is not None else None)
             return decision
+
+    def _with_lock(self, conditions: Conditions, terms: Terms | None) -> Conditions:
+        """The same, and whether the share of these terms is missing."""
+        return replace(conditions, locked=terms is not None and not self.share.opens(terms.unlock_recipient))
 
     def _time(self) -> Time:
         record, now = self._record, self._clocks.read()
@@ -120,7 +130,7 @@ class Keeper:
                 Reason.STOPPED, "meanwhile the deployment was ended or replaced", fix="look at the van, and load again"
             )
         record = lifecycle.load(self._record, time, terms)
-        lifecycle.require_sight(record, time, taking.conditions)
+        lifecycle.require_sight(record, time, self._with_lock(taking.conditions, terms))
         return record
 
     def _settle(self, decision: Decision) -> Decision:

@@ -62,6 +62,8 @@ class Terms(Message):
     watchlist_sha256: Digest
     recipient: Recipient
     """The key that the list was sealed to."""
+    unlock_recipient: Recipient | None = None
+    """Of the share that is needed besides."""
     one_time: bool
     """Is that a prekey, destroyed with the deployment."""
     not_before: UtcTime
@@ -101,6 +103,7 @@ class Conditions:
     signatures: int  # by different trusted keys
     required: int
     fault: Reason | None = None  # what else forbids to see: engines, cameras, keys, memory
+    locked: bool = False  # is the share missing that the order asks for
 
     @property
     def authorised(self) -> bool:
@@ -147,6 +150,7 @@ class Rule:
     cause: Cause | None = None
 
 
+_LOCKED = "the unlock share is missing that the order asks for"
 _END = (Action.BLIND, Action.ERASE)
 _ENDINGS = (
     Rule("`stop`", lambda case: case.request is Request.STOP, State.ENDED, _END, Reason.STOPPED, "stop"),
@@ -189,6 +193,7 @@ def _waiting(actions: tuple[Action, ...]) -> tuple[Rule, ...]:
     return (
         Rule("the clock is doubtful", lambda case: case.time.doubt is not None, State.ARMED, actions, None),
         Rule("a condition is not met", lambda case: case.conditions.fault is not None, State.ARMED, actions, None),
+        Rule(_LOCKED, lambda case: case.conditions.locked, State.ARMED, actions, Reason.UNLOCK_REQUIRED),
         Rule(
             "`not_before` has not come",
             lambda case: case.time.no_earlier < case.terms.not_before,

@@ -15,6 +15,7 @@ from pathlib import Path
 from lfr_edge.audit.events import PeriodBegan, PeriodEnded
 from lfr_edge.audit.fields import Event, PeriodCause
 from lfr_edge.audit.log import AuditLog
+from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.errors import DeviceError
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.messages.order import Order
@@ -86,6 +87,10 @@ class Period:
         decision = self.keeper.decide()
         self.duties.erase_replaced(decision)
         return decision.record.state is State.LIVE
+
+    def share_of(self, order: Order) -> SealIdentity | None:
+        """See `Authority`."""
+        return self.keeper.share.identity(order.unlock_recipient)
 
     @contextmanager
     def prepared(self, package: Path) -> Iterator[Callable[[Commit], None]]:

@@ -82,6 +82,7 @@ class Service:
         self._late = LateLog(self._log)
         try:
             self._keeper = Keeper(config.state / "deployment.json", clocks)
+            self._share = self._keeper.share
             self._custody = Custody(config, self._engine_set, self._keeper, self._log, clock)
             self._duties = Duties(self._keeper, self._custody, self._late)
             self.period = Period(self._keeper, self._duties, self._log, self._late, self._engine_set, commands)
@@ -115,7 +116,9 @@ class Service:
                 following = None
                 while following is None:
                     following = self._wait() or self._see()
-                if following is not Next.AGAIN:
+                if following is Next.AGAIN:
+                    self._share.hand_over()
+                else:
                     self._late.say(Stopped(by=SYSTEM, why=following.value))
                 return following
             finally:
@@ -155,6 +158,9 @@ class Service:
                     post.begin()
                     if record.state is State.LIVE:
                         return None
+                    if self._share.spent:
+                        self._settle()
+                        return Next.AGAIN
                 post.say(record.state.value, decision.blind)
                 if self._keeper.faulty and time.monotonic() - verified > _VERIFY_AGAIN_S:
                     verified = time.monotonic()
@@ -198,6 +204,8 @@ class Service:
         elif order.do == "prekeys":
             made = self._custody.make_prekeys(order.count, peer.actor)
             return self._status().model_copy(update={"content": made.decode("ascii")})
+        elif order.do == "unlock":
+            self._unlock(file, peer)
         elif order.do == "clock-challenge":
             return self._status().model_copy(update={"content": self._keeper.challenge()})
         elif order.do == "clock-recover":
@@ -229,6 +237,26 @@ class Service:
                 "the deployment has ended and the van is blind, but the disk does not take its record",
                 fix="make room on the disk, and leave the van switched on until 'lfr-edge deployment stop' says so",
             )
+
+    def _unlock(self, file: int | None, peer: Peer) -> None:
+        """Hold the share of the loaded order. What was given is in the log before it opens anything."""
+        terms = lifecycle.loaded(self._keeper.record)
+        if terms is None:
+            raise PolicyError(Reason.NO_ORDER, "nothing is loaded", fix="load the package first")
+        if file is None or terms.unlock_recipient is None:
+            raise PolicyError(
+                Reason.VALUE_INVALID, f"order '{terms.order}' needs no share", fix="keep it for its order"
+            )
+        event = CommandReceived(
+            by=peer.actor, why="the share was given at the van", command="unlock", outcome="done", order=terms.order
+        )
+        try:
+            self._share.take(file, terms.unlock_recipient, lambda: self._log.append(event))
+        except LfrEdgeError as refusal:
+            refused = {"outcome": "refused", "reason": refusal.reason.value}
+            self._late.say(event.model_copy(update=refused))
+            raise
+        self._keeper.decide()
 
     def _recover_clock(self, untrusted: bytes) -> None:
         """The mark as signers of orders state it. A list that ended meanwhile stays ended."""

@@ -14,7 +14,7 @@ from lfr_edge.audit.log import AuditLog
 from lfr_edge.clock import ManualClock
 from lfr_edge.config import VanConfig
 from lfr_edge.crypto.notes import NoteSigner
-from lfr_edge.crypto.sealed import seal
+from lfr_edge.crypto.sealed import SealIdentity, seal
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.inference.manifest import EngineSet, load_engine_set
 from lfr_edge.messages.examples import ORDER
@@ -116,9 +116,15 @@ class Kit:
             raise
         return Holder(keeper, custody, log)
 
-    def seal(self, *, signers: list[SigningKey] | None = None, **changes: Any) -> Order:
+    def seal(
+        self, *, signers: list[SigningKey] | None = None, share: SealIdentity | None = None, **changes: Any
+    ) -> Order:
         """The office seals a package, over the one before."""
-        watchlist = seal(_list(ENGINE_SET), [self.recipient])
+        content = _list(ENGINE_SET)
+        if share is not None:
+            content = seal(content, [share.recipient])
+            changes |= {"unlock": "required", "unlock_recipient": share.recipient}
+        watchlist = seal(content, [self.recipient])
         order = Order(**{**dict(_order(self.recipient)), "watchlist_sha256": _sha256(watchlist), **changes})
         self.package.unlink(missing_ok=True)
         signed = sign_order(order, self.officers if signers is None else signers)

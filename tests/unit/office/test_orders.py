@@ -1,10 +1,12 @@
 """Sealing, signing, receipts and the registry, as the office's commands do them."""
 
 import json
+import stat
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from support.bech32 import secret_bytes
 from support.clerk import ORDER, Clerk
 
 from lfr_edge.cli.main import main
@@ -286,3 +288,47 @@ def test_a_key_id_that_would_steer_a_terminal_is_not_shown(clerk: Clerk, capsys:
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert "without a proper id" in shown
+
+
+UNLOCKED = ORDER.replace("demo = false", 'demo = false\nunlock = "required"')
+
+
+def test_the_share_is_in_its_own_file_and_nowhere_else(clerk: Clerk, capsys: pytest.CaptureFixture[str]) -> None:
+    assert clerk.enrol() == 0
+    share = clerk.folder / "apart" / "share.txt"
+    share.parent.mkdir()
+    assert clerk.seal("--share", share, order=UNLOCKED) == 0
+    assert stat.S_IMODE(share.stat().st_mode) == 0o600
+    identity = SealIdentity.from_file(share)
+    said = capsys.readouterr()
+    assert f"{share}: the unlock share of order 'harbour-2026-06-01'" in said.out
+    with open_package(clerk.folder / "x.lfrd") as package:
+        order = Order.from_untrusted(unverified_payload(package.order, Purpose.ORDER))
+    assert (order.unlock, order.unlock_recipient) == ("required", identity.recipient)
+    secrets = (identity.secret.encode(), identity.secret.lower().encode(), secret_bytes(identity))
+    left = [path for path in clerk.folder.rglob("*") if path.is_file() and path != share]
+    assert len(left) > 5
+    for content in [path.read_bytes() for path in left] + [said.out.encode(), said.err.encode()]:
+        assert not [secret for secret in secrets if secret in content]
+
+
+def test_without_a_file_for_the_share_nothing_is_sealed_and_without_need_there_is_none(
+    clerk: Clerk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert clerk.enrol() == 0
+    assert clerk.seal(order=UNLOCKED) == 2
+    assert "--share FILE" in capsys.readouterr().err
+    assert clerk.seal("--share", clerk.folder / "share.txt") == 2
+    assert 'unlock = "required"' in capsys.readouterr().err
+    (clerk.folder / "share.txt").write_text("of another order", "utf-8")
+    assert clerk.seal("--share", clerk.folder / "share.txt", order=UNLOCKED) == 2
+    assert (clerk.folder / "share.txt").read_text("utf-8") == "of another order"
+    assert not (clerk.folder / "x.lfrd").exists()
+    assert clerk.events("package-sealed") == []
+
+
+def test_a_seal_that_fails_leaves_no_share(clerk: Clerk) -> None:
+    assert clerk.enrol() == 0
+    (clerk.folder / "x.lfrd").write_bytes(b"precious")
+    assert clerk.seal("--share", clerk.folder / "share.txt", order=UNLOCKED) == 2
+    assert not (clerk.folder / "share.txt").exists()

@@ -290,6 +290,8 @@ def test_an_existing_package_is_not_replaced(office: Office) -> None:
         ('id = "van-1"', 'name = "van-1"', "vans: missing or without id"),
         ("demo = false", 'demo = false\ncontract = "x"', "contract: filled in by sealing"),
         ("demo = false", "demo = false\nlist_size = 3", "list_size: filled in by sealing"),
+        ("demo = false", 'demo = false\nunlock_recipient = "x"', "unlock_recipient: filled in by sealing"),
+        ("demo = false", 'demo = false\nunlock = "required"', "unlock_recipient must be there if, and only if"),
         ("demo = false", "demo = false\ntemplate_count = 3", "template_count: filled in by sealing"),
         (
             "demo = false",

@@ -72,6 +72,28 @@ def test_a_list_exchanged_after_the_check_is_refused_and_wiped(tmp_path: Path) -
     assert not np.frombuffer(arena._map, np.uint8).any()
 
 
+def test_a_list_is_opened_with_the_share_of_its_order_and_no_other(tmp_path: Path) -> None:
+    engine_set, identity, arena = load_engine_set("yunet-mobilefacenet"), SealIdentity.generate(), Arena(1 << 16)
+    share = SealIdentity.generate()
+    inside = sealed_list("signed", share, engine_set)
+    path = tmp_path / "watchlist.age"
+    path.write_bytes(seal(inside, [identity.recipient]))
+    changes = {"unlock": "required", "unlock_recipient": share.recipient, "list_size": 1, "template_count": 1}
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    order = ORDER.model_copy(update={"watchlist_sha256": digest, **changes})
+    assignment = order.vans[0].model_copy(update={"recipient": identity.recipient})
+    with path.open("rb") as file:
+        deployment = Deployment(order, OnePackage(file), assignment)  # type: ignore[arg-type]
+        for given in (None, identity, SealIdentity.generate()):
+            with pytest.raises(PolicyError) as refused:
+                deployment.unseal(identity, engine_set, arena, given)
+            assert refused.value.reason is Reason.UNLOCK_REQUIRED
+        assert len(deployment.unseal(identity, engine_set, arena, share)) == 1
+        without = order.model_copy(update={"unlock": "none", "unlock_recipient": None})
+        with pytest.raises(PolicyError):
+            Deployment(without, OnePackage(file), assignment).unseal(identity, engine_set, arena, share)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "signed", [{"list_size": 2, "template_count": 1}, {"list_size": 1, "template_count": 2}], ids=str
 )

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import mmap
 import os
 import threading
 import time
@@ -10,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import ClassVar
 
 import pytest
@@ -20,6 +21,7 @@ from lfr_edge.audit.events import Event, PeriodBegan
 from lfr_edge.audit.log import AuditLog
 from lfr_edge.audit.reader import unverified_entries
 from lfr_edge.clock import ManualClock
+from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import Purpose, sign
 from lfr_edge.errors import ConfigError, DeviceError, LfrEdgeError, PolicyError, Reason
 from lfr_edge.messages.clock import ClockStatement, sign_statement
@@ -469,6 +471,163 @@ def test_an_order_that_is_not_the_verified_one_opens_no_camera(running: Running)
     running.load()
     assert running.end() is Next.AGAIN
     assert fake().opened == 0
+
+
+def give(running: Running, secret: str) -> Reply:
+    """As `lfr-edge deployment unlock` does."""
+    with TemporaryFile() as file:
+        file.write(secret.encode("ascii"))
+        file.flush()
+        return ask(running.control, Order(do="unlock"), file)
+
+
+def asked_for_a_share(running: Running, **changes: object) -> SealIdentity:
+    share = SealIdentity.generate()
+    fake().order = running.van.seal(share=share, **changes)
+    running.load()
+    running.wait(lambda: ("armed", Reason.UNLOCK_REQUIRED) in FakePost.said)
+    return share
+
+
+def outcomes(running: Running) -> list[tuple[str, str | None]]:
+    return [
+        (str(fields["outcome"]), fields["reason"])
+        for event in running.events("command-received")
+        if (fields := event.model_dump())["command"] == "unlock"
+    ]
+
+
+def test_a_van_is_blind_until_the_share_is_given_and_then_sees_at_once(running: Running) -> None:
+    share = asked_for_a_share(running)
+    assert ask(running.control, Order(do="status")).blind == "unlock-required"
+    assert fake().opened == 0
+    assert give(running, share.secret).state == "live"
+    running.wait(lambda: fake().opened == 1)
+    assert running.service.period.share_of(fake().order).secret == share.secret  # type: ignore[attr-defined]
+    (event,) = running.events("command-received")
+    assert event.by.startswith("account:")
+    assert outcomes(running) == [("done", None)]
+
+
+def test_a_share_that_is_given_before_its_window_opens_the_list_when_that_comes(running: Running) -> None:
+    start = running.van.clocks.reading.wall + timedelta(minutes=1)
+    share = asked_for_a_share(running, not_before=start)
+    assert give(running, share.secret).blind == "outside-window"
+    running.van.clocks.advance(60)
+    running.wait(lambda: fake().opened == 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (SealIdentity.generate().secret, Reason.WRONG_RECIPIENT),
+        ("", Reason.VALUE_INVALID),
+        ("AGE-SECRET-KEY-1" + "Q" * 58, Reason.VALUE_INVALID),
+        ("\0" * 5000, Reason.VALUE_INVALID),
+    ],
+    ids=["another", "none", "typing-error", "zeros"],
+)
+def test_a_wrong_share_is_refused_by_name_and_the_right_one_still_opens(
+    running: Running, wrong: str, reason: Reason
+) -> None:
+    share = asked_for_a_share(running)
+    with pytest.raises(PolicyError) as refused:
+        give(running, wrong)
+    assert refused.value.reason is reason
+    assert outcomes(running) == [("refused", reason.value)]
+    assert running.end() is Next.AGAIN, "what was typed goes with the process"
+    assert fake().opened == 0
+    again = Running(running.van, running.control)
+    give(again, share.secret)
+    again.wait(lambda: fake().opened == 1)
+    with pytest.raises(PolicyError):
+        give(again, wrong)
+    time.sleep(0.5)
+    assert again.record().state is State.LIVE, "a wrong one takes nothing away"
+    again.service.stop()
+    again.end()
+
+
+def test_a_share_is_refused_where_none_is_asked_for(running: Running) -> None:
+    with pytest.raises(PolicyError) as refused:
+        give(running, SealIdentity.generate().secret)
+    assert refused.value.reason is Reason.NO_ORDER
+    live(running)
+    with pytest.raises(PolicyError, match="needs no share"):
+        give(running, SealIdentity.generate().secret)
+
+
+@pytest.mark.parametrize("end", ["stop", "revoke", "window-over", "replaced"])
+def test_the_share_is_overwritten_when_the_deployment_ends_and_the_process_starts_again(
+    running: Running, end: str
+) -> None:
+    share = asked_for_a_share(running, not_before=running.van.clocks.reading.wall + timedelta(minutes=1))
+    give(running, share.secret)
+    page = os.dup(running.service._share._page.file)  # type: ignore[union-attr]
+    assert os.pread(page, 100, 0).rstrip(b"\0") == share.secret.encode()
+    if end == "window-over":
+        running.van.clocks.advance(7 * 3600)
+    elif end == "replaced":
+        load_another(running)
+    else:
+        ask(running.control, Order(do=end))
+    assert running.end() is Next.AGAIN
+    assert os.pread(page, 5000, 0) == bytes(mmap.PAGESIZE)
+    os.close(page)
+    assert running.service._share.spent
+    assert running.record().replaced is None
+    (erased,) = running.events("deployment-erased")
+    fields = erased.model_dump()
+    assert fields["level"] == "disk-opens-nothing"
+    assert {"old-blocks", "share-elsewhere"} <= set(fields["unverified"])
+
+
+def test_the_log_has_the_unlocking_before_the_share_opens_anything(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = asked_for_a_share(running)
+
+    def full(*_: object) -> None:
+        raise DeviceError(Reason.FILE_UNWRITABLE, "no space left", fix="make room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AuditLog, "append", full)
+        with pytest.raises(PolicyError) as refused:
+            give(running, share.secret)
+    assert refused.value.reason is Reason.FILE_UNWRITABLE
+    assert fake().opened == 0
+    assert running.record().state is State.ARMED
+
+
+def test_an_order_that_asks_for_a_share_does_not_take_over_while_the_van_sees(running: Running) -> None:
+    live(running)
+    with pytest.raises(PolicyError) as refused:
+        load_another(running, share=SealIdentity.generate())
+    assert refused.value.reason is Reason.UNLOCK_REQUIRED
+    assert (running.record().state, fake().opened, fake().passed) == (State.LIVE, 1, 0)
+    assert load_another(running).order == "another", "without a share it takes over"
+
+
+def test_the_share_of_an_order_that_is_replaced_while_the_van_sees_is_overwritten_at_once(running: Running) -> None:
+    share = asked_for_a_share(running)
+    give(running, share.secret)
+    running.wait(lambda: fake().opened == 1)
+    page = os.dup(running.service._share._page.file)  # type: ignore[union-attr]
+    assert load_another(running).state == "live"
+    running.wait(lambda: running.events("deployment-erased"))
+    assert os.pread(page, 5000, 0) == bytes(mmap.PAGESIZE)
+    os.close(page)
+    assert (running.record().state, fake().opened, fake().passed) == (State.LIVE, 1, 1)
+    (erased,) = running.events("deployment-erased")
+    assert set(erased.model_dump()["unverified"]) == {
+        "old-blocks",
+        "wrapping-key-on-disk",
+        "share-elsewhere",
+        "old-heap",
+    }
+    ask(running.control, Order(do="stop"))
+    assert running.end() is Next.AGAIN
+    assert running.service._share.spent
 
 
 def test_a_clock_is_recovered_by_as_many_officers_as_sign_orders(running: Running) -> None:
