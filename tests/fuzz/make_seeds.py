@@ -105,6 +105,8 @@ def _seeds(folder: Path, identity: SealIdentity) -> dict[str, bytes]:
         "package": _package(folder),
         "container": _container(),
         "age": seal(_container(), [identity.recipient]),
+        "inner-age": seal(_container(), [identity.recipient]),
+        "share": SealIdentity.generate().secret.encode(),
         "entry": _entry(1).to_json(),
         "envelope": sign(ORDER.to_json(), Purpose.ORDER, [_KEY]),
         "order": ORDER.to_json(),

@@ -28,6 +28,7 @@ from lfr_edge.messages.volunteer_pass import SealedPass, open_pass
 from lfr_edge.office.order_file import end_of, read_order
 from lfr_edge.van import control
 from lfr_edge.van.lifecycle import Record
+from lfr_edge.van.share import Share
 from lfr_edge.watchlist.container import ContainerReader, read_watchlist
 from lfr_edge.watchlist.entries import Entry
 from lfr_edge.watchlist.package import open_package
@@ -65,6 +66,22 @@ def _age(untrusted: bytes, _: Path) -> None:
         open_sealed(untrusted, identity)
     reader = io.BytesIO(untrusted)
     read_watchlist(reader, identity, Arena(1 << 20), contract=CONTRACT, dimension=DIMENSION).wipe()
+
+
+def _inner_age(untrusted: bytes, _: Path) -> None:
+    """What anybody sealed to this van: it must be sealed to the share inside."""
+    share = SealIdentity.from_file(SEEDS / "age" / "test-only.key")
+    reader = io.BytesIO(seal(untrusted, [ROOM.recipient]))
+    read_watchlist(reader, ROOM, Arena(1 << 20), contract=CONTRACT, dimension=DIMENSION, share=share).wipe()
+
+
+def _share(untrusted: bytes, path: Path) -> None:
+    """What somebody gives as the unlock share."""
+    path.write_bytes(untrusted)
+    with contextlib.suppress(LfrEdgeError):
+        SealIdentity.from_secret(untrusted.decode("utf-8", "replace"))
+    with path.open("rb") as file:
+        Share().take(file.fileno(), ROOM.recipient, lambda: None)
 
 
 def _pictures(untrusted: bytes, path: Path) -> None:
@@ -150,6 +167,8 @@ PARSERS: dict[str, Parse] = {
     "package": _package,
     "container": _container,
     "age": _age,
+    "inner-age": _inner_age,
+    "share": _share,
     "entry": _pictures,
     "envelope": _envelope,
     "order": _signed(lambda signed: open_order(signed, [KEY.public]), Purpose.ORDER),

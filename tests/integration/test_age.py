@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lfr_edge.biometrics.arena import Arena
-from lfr_edge.crypto.sealed import SealIdentity, seal_stream
+from lfr_edge.crypto.sealed import SealIdentity, seal, seal_stream
 from lfr_edge.errors import Reason, UntrustedInputError
 from lfr_edge.watchlist.container import read_watchlist, write_watchlist
 from lfr_edge.watchlist.entries import Entry, PictureMember
@@ -99,6 +99,30 @@ def test_a_watchlist_that_age_sealed_loads(age: Age, identity: SealIdentity, pay
     assert payload[start : start + 4 * 400 * DIMENSION] == watchlist._templates.array.tobytes()
     watchlist.wipe()
     assert arena.leased_bytes == 0
+
+
+def test_age_opens_both_layers_of_a_list_with_a_share_one_after_the_other(
+    age: Age, identity: SealIdentity, payload: bytes, tmp_path: Path
+) -> None:
+    share = SealIdentity.generate()
+    share.to_file(tmp_path / "share.txt")
+    sealed = seal(seal(payload, [share.recipient]), [identity.recipient])
+    outer = age("--decrypt", "--identity", tmp_path / "van.key", given=sealed)
+    assert outer.returncode == 0, outer.stderr
+    assert age("--decrypt", "--identity", tmp_path / "van.key", given=outer.stdout).returncode != 0
+    opened = age("--decrypt", "--identity", tmp_path / "share.txt", given=outer.stdout)
+    assert opened.stdout == payload
+
+
+def test_a_watchlist_that_age_sealed_twice_loads(age: Age, identity: SealIdentity, payload: bytes) -> None:
+    share = SealIdentity.generate()
+    inner = age("--encrypt", "--recipient", share.recipient, given=payload)
+    sealed = age("--encrypt", "--recipient", identity.recipient, given=inner.stdout)
+    assert sealed.returncode == 0, sealed.stderr
+    expected = {"contract": CONTRACT, "dimension": DIMENSION}
+    watchlist = read_watchlist(io.BytesIO(sealed.stdout), identity, Arena(1 << 22), **expected, share=share)
+    assert (len(watchlist), watchlist.template_count) == (400, 400)
+    watchlist.wipe()
 
 
 @pytest.mark.parametrize("options", [["--armor"], ["--recipient", "other"]], ids=["armoured", "to-another"])

@@ -170,6 +170,31 @@ def test_a_flipped_bit_in_either_layer_is_refused() -> None:
         refusal_of(_flipped(whole, place))
 
 
+def of_one_chunk(recipient: str) -> bytes:
+    """A sealed file that is exactly as long as what age seals at a time; its header's length may vary."""
+    chunk, overhead = 65536, 0
+    while len(sealed := seal(bytes(chunk - overhead), [recipient])) != chunk:
+        overhead += len(sealed) - chunk
+    return sealed
+
+
+def test_an_outer_layer_that_is_damaged_behind_a_whole_inner_one_is_refused() -> None:
+    whole = seal(of_one_chunk(SHARE.recipient) + b"more", [IDENTITY.recipient])
+    assert refusal_of(_flipped(whole, len(whole) - 1)) is Reason.DECRYPTION_FAILED
+    assert refusal_of(whole) is Reason.DECRYPTION_FAILED, "something follows the inner one"
+
+
+def test_a_disk_that_fails_under_two_layers_is_not_blamed_on_the_sender() -> None:
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() > 100_000:
+                raise OSError(5, "Input/output error")
+            return super().read(size)
+
+    with pytest.raises(OSError, match="Input/output"):
+        open_stream(Failing(TWICE), io.BytesIO(), IDENTITY, SHARE)
+
+
 def test_who_stops_reading_in_the_middle_of_two_layers_stops_both() -> None:
     class Full(io.BytesIO):
         def write(self, _data: object) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lfr_edge.biometrics.arena import Arena
-from lfr_edge.crypto.sealed import SealIdentity
+from lfr_edge.crypto.sealed import SealIdentity, open_sealed
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputError
 from lfr_edge.inference.manifest import EngineSet
@@ -181,6 +181,24 @@ def test_neither_a_control_room_nor_another_van_opens_the_list(
                     dimension=office.engine_set.dimension,
                 )
             assert refused.value.reason is Reason.DECRYPTION_FAILED
+
+
+def test_with_a_share_the_van_alone_finds_ciphertext(office: Office, arena: Arena) -> None:
+    share = SealIdentity.generate()
+    asks = {"unlock": "required", "unlock_recipient": share.recipient}
+    office.seal(order=office.order.model_copy(update=asks))
+    expected = {"contract": office.order.contract, "dimension": office.engine_set.dimension}
+    with open_package(office.out) as package:
+        inside = open_sealed(package.watchlist().read(), office.van)
+        assert inside.startswith(b"age-encryption.org/v1\n-> X25519 ")
+        for row in office.references.templates:
+            assert row.tobytes()[:16] not in inside
+        for alone in (office.van, share):
+            with pytest.raises(UntrustedInputError):
+                read_watchlist(package.watchlist(), alone, arena, **expected)
+        watchlist = read_watchlist(package.watchlist(), office.van, arena, **expected, share=share)
+        assert [entry.id for entry in watchlist.entries] == ["E-2", "E-4", "E-6"]
+        watchlist.wipe()
 
 
 def test_a_threshold_below_the_floor_is_refused(office: Office) -> None:
