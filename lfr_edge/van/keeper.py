@@ -97,10 +97,7 @@ class Keeper:
         A disk that takes no record does not lose a request, and lets nobody see.
         """
         with self._mutex:
-            time = self._time()
-            conditions = replace(self._conditions, fault=self._conditions.fault or self._held_back)
-            conditions = self._with_lock(conditions, self._record.terms)
-            decision = lifecycle.step(self._record, time, conditions, request)
+            decision = self._step(request)
             changed = _without_mark(decision.record) != _without_mark(self._record)
             # Between two writes the boot clock carries the mark on; a power cut costs at most this much of it.
             due = decision.record.anchor.mark - self._record.anchor.mark >= TOLERANCE
@@ -110,6 +107,16 @@ class Keeper:
             loaded = lifecycle.loaded(self._record)
             self.share.keep_for(loaded.unlock_recipient if loaded is not None else None)
             return decision
+
+    def look(self) -> None:
+        """Find out anew why the van is blind; what follows is decided with the next `decide`."""
+        with self._mutex:
+            self._blind = self._step().blind
+
+    def _step(self, request: Request = Request.NONE) -> Decision:
+        conditions = replace(self._conditions, fault=self._conditions.fault or self._held_back)
+        conditions = self._with_lock(conditions, self._record.terms)
+        return lifecycle.step(self._record, self._time(), conditions, request)
 
     def _with_lock(self, conditions: Conditions, terms: Terms | None) -> Conditions:
         """The same, and whether the share of these terms is missing."""

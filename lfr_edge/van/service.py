@@ -119,6 +119,7 @@ class Service:
                 if following is Next.AGAIN:
                     self._share.hand_over()
                 else:
+                    self._share.keep_for(None)
                     self._late.say(Stopped(by=SYSTEM, why=following.value))
                 return following
             finally:
@@ -201,6 +202,7 @@ class Service:
                 raise ConfigError(Reason.FILE_MISSING, "no package came with the request", fix="name a package")
             with open(os.dup(file), "rb") as package:  # noqa: PTH123 - a file without a name
                 self._custody.take(package, peer.actor, self.period)
+            self._keeper.look()  # so that the answer says why it is blind
         elif order.do == "prekeys":
             made = self._custody.make_prekeys(order.count, peer.actor)
             return self._status().model_copy(update={"content": made.decode("ascii")})
@@ -256,7 +258,7 @@ class Service:
             refused = {"outcome": "refused", "reason": refusal.reason.value}
             self._late.say(event.model_copy(update=refused))
             raise
-        self._keeper.decide()
+        self._keeper.look()
 
     def _recover_clock(self, untrusted: bytes) -> None:
         """The mark as signers of orders state it. A list that ended meanwhile stays ended."""

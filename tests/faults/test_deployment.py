@@ -18,16 +18,19 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from support.bech32 import secret_bytes
 from support.custody import ENGINE_SET, Kit, kit
 
 from lfr_edge.audit.reader import unverified_entries, verify_log
 from lfr_edge.clock import ManualClock
+from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import LfrEdgeError, Reason
 from lfr_edge.messages.erasure import open_receipt
 from lfr_edge.messages.examples import ORDER
 from lfr_edge.messages.order import Order
 from lfr_edge.pipeline.outbox import Purged
+from lfr_edge.van import lifecycle
 from lfr_edge.van.authority import Ending
 from lfr_edge.van.commands import Commands
 from lfr_edge.van.duties import Duties
@@ -41,6 +44,8 @@ from lfr_edge.watchlist.package import open_package
 _ACCESSES = {"open", "os.remove", "os.rename", "os.link", "os.mkdir", "os.chmod", "os.truncate", "shutil.copyfileobj"}
 _EXIT_DONE = 17
 SUCCESSOR = "high-street-again"
+SHARE = SealIdentity.generate()
+SECRETS = (SHARE.secret.encode(), secret_bytes(SHARE))
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +58,14 @@ def succeeded(tmp_path_factory: pytest.TempPathFactory, original: Kit) -> Kit:
     """With a second package, which replaces the first."""
     made = copied(original, tmp_path_factory.mktemp("faults-of-two") / "van")
     made.seal_another(id=SUCCESSOR, replaces=ORDER.id)
+    return made
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory, original: Kit) -> Kit:
+    """With an order that asks for a share."""
+    made = copied(original, tmp_path_factory.mktemp("faults-of-a-share") / "van")
+    made.seal(share=SHARE)
     return made
 
 
@@ -131,6 +144,35 @@ def be_replaced_and_end(van: Kit) -> None:
     finally:
         holder.close()
     live_and_end(van)
+
+
+def be_unlocked_and_end(van: Kit) -> None:
+    """Whatever is on the disk: load if nothing was, give the share, see; end as the others do."""
+    holder = van.process()
+    try:
+        if holder.keeper.record.state is State.IDLE:
+            with van.package.open("rb") as file:
+                holder.custody.take(file, "account:technician")
+        if lifecycle.loaded(holder.keeper.record) is not None:
+            given = os.memfd_create("given")
+            os.write(given, SHARE.secret.encode())
+            holder.keeper.share.take(given, SHARE.recipient, lambda: None)
+            os.close(given)
+        holder.keeper.decide()
+    finally:
+        holder.close()
+    live_and_end(van)
+
+
+def require_blind_without_the_share(van: Kit) -> None:
+    """A new process does not see, and nothing on the disk could help it."""
+    holder = van.process()
+    try:
+        assert holder.keeper.decide().record.state is not State.LIVE
+    finally:
+        holder.close()
+    files = [path for path in van.folder.rglob("*") if path.is_file()]
+    assert not any(secret in path.read_bytes() for path in files for secret in SECRETS)
 
 
 def killed_at(van: Kit, step: int, life: Callable[[Kit], None] = live_and_end) -> bool:
@@ -223,6 +265,22 @@ def test_a_deployment_killed_at_every_step_comes_to_its_end(van: Kit, original: 
         copied(original, van.folder)
         step += 1
     require_the_end(van)
+    assert step > 40, "the life of a deployment has many steps"
+
+
+def test_a_deployment_with_a_share_killed_at_every_step_does_not_see_without_it_and_comes_to_its_end(
+    tmp_path: Path, locked: Kit
+) -> None:
+    step = 0
+    killed = True
+    while killed:
+        van = copied(locked, tmp_path / "van")
+        killed = killed_at(van, step, be_unlocked_and_end)
+        require_consistent(van)
+        require_blind_without_the_share(van)
+        be_unlocked_and_end(van)
+        require_the_end(van)
+        step += 1
     assert step > 40, "the life of a deployment has many steps"
 
 

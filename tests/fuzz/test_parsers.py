@@ -30,8 +30,8 @@ def test_every_parser_has_seeds_and_every_seed_a_parser() -> None:
     assert all(seeds(name) for name in PARSERS)
 
 
-# These were signed or sealed with a key that is gone, or are an alert or a test pass whose outside says something else, or
-# the share of another order.
+# These were signed or sealed with a key that is gone, or are an alert or a test pass whose outside says something else,
+# or the share of another order.
 _REFUSED_WHOLE = {"package", "envelope", "sealed-alert", "alert", "test-pass", "log", "entry", "share"}
 
 

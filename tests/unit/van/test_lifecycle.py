@@ -66,6 +66,9 @@ def record(state: State, **changes: object) -> Record:
         (at(1, Reason.CLOCK_AHEAD), MET, Request.NONE, State.ARMED, Reason.CLOCK_AHEAD),
         (at(1, Reason.CLOCK_UNSYNCHRONISED), MET, Request.NONE, State.ARMED, Reason.CLOCK_UNSYNCHRONISED),
         (at(1), replace(MET, fault=Reason.SWAP_POSSIBLE), Request.NONE, State.ARMED, Reason.SWAP_POSSIBLE),
+        (at(1), replace(MET, locked=True), Request.NONE, State.ARMED, Reason.UNLOCK_REQUIRED),
+        (at(-1), replace(MET, locked=True), Request.NONE, State.ARMED, Reason.UNLOCK_REQUIRED),
+        (at(6), replace(MET, locked=True), Request.NONE, State.ENDED, Reason.OUTSIDE_WINDOW),
     ],
 )
 def test_a_loaded_deployment(
@@ -262,9 +265,14 @@ class AnyHistory(RuleBasedStateMachine):
         self.sees = False
         self.running = lifecycle.restarted(self.disk)
 
-    @rule(signatures=st.integers(0, 3), required=st.integers(0, 3), fault=st.none() | st.just(Reason.WRONG_CAMERA))
-    def change_conditions(self, signatures: int, required: int, fault: Reason | None) -> None:
-        self.conditions = Conditions(signatures, required, fault)
+    @rule(
+        signatures=st.integers(0, 3),
+        required=st.integers(0, 3),
+        fault=st.none() | st.just(Reason.WRONG_CAMERA),
+        locked=st.booleans(),
+    )
+    def change_conditions(self, signatures: int, required: int, fault: Reason | None, locked: bool) -> None:  # noqa: FBT001
+        self.conditions = Conditions(signatures, required, fault, locked)
 
     @rule()
     def meet_conditions(self) -> None:
@@ -322,6 +330,7 @@ class AnyHistory(RuleBasedStateMachine):
         assert time.doubt is None
         assert self.conditions.signatures >= max(self.conditions.required, 1)
         assert self.conditions.fault is None
+        assert not self.conditions.locked
         assert self.running.terms.not_before <= time.no_earlier < self.running.terms.not_after
         assert self.running.terms.order not in {one.order for one in self.running.ended}
         if self.honest_load and self.boot == self.loaded_in_boot:

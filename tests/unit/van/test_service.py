@@ -315,6 +315,11 @@ def test_a_van_that_cannot_delete_what_was_revoked_sends_nothing_and_does_not_se
     assert running.record().purge == ()
 
 
+def test_the_answer_to_a_load_says_why_the_van_is_blind(running: Running) -> None:
+    running.van.seal(not_before=running.van.clocks.reading.wall + timedelta(minutes=1))
+    assert ask(running.control, Order(do="load"), running.van.package).blind == "outside-window"
+
+
 def test_an_idle_van_does_not_say_that_it_revoked_anything(running: Running) -> None:
     with pytest.raises(PolicyError) as refused:
         ask(running.control, Order(do="revoke"))
@@ -501,7 +506,7 @@ def test_a_van_is_blind_until_the_share_is_given_and_then_sees_at_once(running: 
     share = asked_for_a_share(running)
     assert ask(running.control, Order(do="status")).blind == "unlock-required"
     assert fake().opened == 0
-    assert give(running, share.secret).state == "live"
+    assert give(running, share.secret).blind is None
     running.wait(lambda: fake().opened == 1)
     assert running.service.period.share_of(fake().order).secret == share.secret  # type: ignore[attr-defined]
     (event,) = running.events("command-received")
