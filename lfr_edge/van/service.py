@@ -245,10 +245,12 @@ class Service:
         terms = lifecycle.loaded(self._keeper.record)
         if terms is None:
             raise PolicyError(Reason.NO_ORDER, "nothing is loaded", fix="load the package first")
-        if file is None or terms.unlock_recipient is None:
+        if terms.unlock_recipient is None:
             raise PolicyError(
                 Reason.VALUE_INVALID, f"order '{terms.order}' needs no share", fix="keep it for its order"
             )
+        if file is None:
+            raise ConfigError(Reason.FILE_MISSING, "no share came with the request", fix="give it")
         event = CommandReceived(
             by=peer.actor, why="the share was given at the van", command="unlock", outcome="done", order=terms.order
         )

@@ -21,9 +21,7 @@ from lfr_edge.errors import ConfigError, PolicyError, Reason
 
 _LOG = logging.getLogger(__name__)
 
-SECRET_CHARS = 74
-"""Of an age identity: `AGE-SECRET-KEY-1`, then 58 of Bech32."""
-
+_SECRET_CHARS = 74  # of an age identity: `AGE-SECRET-KEY-1`, then 58 of Bech32
 _NAME = "lfr-edge-share"
 _HANDED_OVER = "LFR_EDGE_UNLOCK_FILE"
 """The variable that tells the next program of this process which file the page is."""
@@ -70,7 +68,7 @@ class _Page:
     def identity(self) -> SealIdentity:
         """ConfigError if there is none in it."""
         with memoryview(self._map) as view:
-            return SealIdentity.from_secret(str(view[:SECRET_CHARS], "ascii", "replace"))
+            return SealIdentity.from_secret(str(view[:_SECRET_CHARS], "ascii", "replace"))
 
     def wipe(self) -> None:
         """Overwrite and give it back."""

@@ -129,5 +129,5 @@ def test_the_share_of_another_order_is_refused_at_the_van(van: DeployedVan) -> N
     assert other[20:40] not in refused.stderr + refused.stdout + van.log
     with pytest.raises(PolicyError) as again:
         van.ask("unlock")
-    assert again.value.reason is Reason.VALUE_INVALID
+    assert again.value.reason is Reason.FILE_MISSING
     assert van.end() == 0

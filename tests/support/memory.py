@@ -1,5 +1,6 @@
 """Looking for traces in a process's memory: exact runs of bytes, and features at any scale."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,15 @@ def regions(pid: int) -> Iterator[tuple[int, int, str]]:
         if permissions.startswith("rw") and not any(special in line for special in ("[vvar]", "[vsyscall]")):
             start, end = (int(part, 16) for part in span.split("-"))
             yield start, end, name[0] if name else "anonymous"
+
+
+def contents(pid: int) -> Iterator[bytes]:
+    """All that is in the process's writable memory, mapping by mapping."""
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:  # noqa: PTH123 - a device, not a path
+        for start, end, _ in regions(pid):
+            with contextlib.suppress(OSError):  # unmapped meanwhile
+                memory.seek(start)
+                yield memory.read(end - start)
 
 
 def traces(pid: int, needles: Mapping[str, bytes], features: Mapping[str, NDArray[np.float32]]) -> list[Trace]:
