@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import av
 from av.container import InputContainer
@@ -31,6 +31,7 @@ _FILE_FORMATS = (
     "avi,bmp_pipe,flv,gif,h264,hevc,image2,ivf,jpeg_pipe,matroska,mjpeg,mov,mp4,mpeg,mpegts,nut,ogg,png_pipe,tiff_pipe,"
     "webm,webp_pipe,yuv4mpegpipe"
 )
+_FIRST_ALWAYS_LENIENT = 19  # PyAV: reads words that are no UTF-8 as surrogates, and takes no `metadata_errors`
 _ADDRESS = re.compile(
     r"(?P<scheme>rtsps?)://(?:[^@/?#]*@)?(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\])(?P<port>:\d+)?(?:[/?#]|$)",
     re.IGNORECASE,
@@ -108,6 +109,11 @@ def connect(source: str, *, open_s: float, silence_s: float) -> Connection:
     return _Container(source, kind, (min(open_s / 2, 2 * SILENCE_S), silence_s))
 
 
+def lenient(pyav: str) -> dict[str, Any]:  # any argument of `av.open`
+    """What has that version of PyAV open a video whose title, or whatever else is said of it, is no UTF-8."""
+    return {} if int(pyav.partition(".")[0]) >= _FIRST_ALWAYS_LENIENT else {"metadata_errors": "replace"}
+
+
 class _Container:
     """A file, a stream or a device."""
 
@@ -143,11 +149,15 @@ class _Container:
     def _opened(self, source: str, timeouts_s: tuple[float, float]) -> InputContainer:
         url, form, options = _how_to_open(source, self._kind)
         try:
-            return av.open(url, format=form, options=options, timeout=timeouts_s, metadata_errors="replace")
+            container: InputContainer = av.open(
+                url, format=form, options=options, timeout=timeouts_s, **lenient(av.__version__)
+            )
         except av.FFmpegError as error:
             complaint = self._complaint(error, timeouts_s[0])
             if self._kind is Kind.FILE:
                 complaint = f"{self._name} is not a video or picture ({error.strerror})", "name one that plays"
+        else:
+            return container
         raise unreadable(*complaint)
 
     def _video_packets(self) -> "Iterator[Packet[VideoStream]]":

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lfr_edge.adapters.av_camera import AvCamera, CameraSettings
-from lfr_edge.adapters.av_source import Kind, kind_of, redacted
+from lfr_edge.adapters.av_source import Kind, kind_of, lenient, redacted
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.clock import ManualClock, SystemClock
 from lfr_edge.errors import DeviceError, Reason
@@ -50,6 +50,34 @@ def test_every_picture_of_a_file_comes_in_order(tmp_path: Path, name: str, codec
     found = means(camera(clip))
     assert len(found) == len(GREYS)
     assert found == pytest.approx(GREYS, abs=20 if codec == "gif" else 3)  # the GIF is made with 256 fixed colours
+
+
+def test_a_title_that_is_no_utf_8_keeps_no_clip_from_playing(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    with av.open(str(clip), "w") as container:
+        container.metadata["title"] = "Platzhalter"
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuvj420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(flat(90), format="rgb24")))
+        container.mux(stream.encode())
+    written = clip.read_bytes()
+    assert b"Platzhalter" in written
+    clip.write_bytes(written.replace(b"Platzhalter", b"Pl\xe4tze \xff\xfe\x80\xe4"))
+    assert means(camera(clip)) == pytest.approx([90], abs=3)
+
+
+def test_a_camera_opens_with_pyav_19_as_with_14(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One installation has one version only: for the other one stands what it takes."""
+    opened = av.open
+
+    def opens_as_19(file: str, *, format: Any = None, options: Any = None, timeout: Any = None) -> Any:  # noqa: A002
+        return opened(file, format=format, options=options, timeout=timeout)
+
+    clip = write_clip(tmp_path / "clip.mp4", "libx264", "yuv420p", [flat(90)], [0])
+    monkeypatch.setattr(av, "open", opens_as_19)
+    monkeypatch.setattr(av, "__version__", "19.0.2")
+    assert means(camera(clip)) == pytest.approx([90], abs=3)
+    assert lenient("14.0.0") == lenient("18.1.0") == {"metadata_errors": "replace"}
 
 
 def test_colours_are_blue_green_red(tmp_path: Path) -> None:
