@@ -22,7 +22,7 @@ from pydantic import (
     field_validator,
 )
 
-from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.errors import ConfigError, Reason, shortened
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -137,7 +137,8 @@ def load_config(path: Path) -> tuple[VanConfig, str]:
             Reason.FILE_MISSING, f"{path}: {error.strerror}", fix="give the van's configuration with --config"
         ) from None
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and TOMLDecodeError too
-        raise ConfigError(Reason.FILE_MALFORMED, f"{path} is not TOML: {error}", fix="mend that line") from None
+        what = shortened(str(error))
+        raise ConfigError(Reason.FILE_MALFORMED, f"{path} is not TOML: {what}", fix="mend that line") from None
     try:
         # As JSON, because TOML has neither paths nor tuples and strict mode would refuse its strings and lists.
         config = VanConfig.model_validate_json(
@@ -146,11 +147,12 @@ def load_config(path: Path) -> tuple[VanConfig, str]:
     except ValidationError as error:
         first = error.errors(include_input=False)[0]  # a camera's address may hold a password
         key = ".".join(str(part) for part in first["loc"])
+        what = f"{shortened(key)}: {shortened(first['msg'])}"
         raise ConfigError(
-            Reason.VALUE_INVALID, f"{path}: {key}: {first['msg']}", fix="docs/configuration.md explains every key"
+            Reason.VALUE_INVALID, f"{path}: {what}", fix="docs/configuration.md explains every key"
         ) from None
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits, tables a thousand deep
         raise ConfigError(
-            Reason.VALUE_INVALID, f"{path}: {error}", fix="docs/configuration.md explains every key"
+            Reason.VALUE_INVALID, f"{path}: {shortened(str(error))}", fix="docs/configuration.md explains every key"
         ) from None
     return config, hashlib.sha256(raw).hexdigest()

@@ -6,6 +6,8 @@ credentials. Broken promises inside our own code are plain `RuntimeError`s: nobo
 
 from enum import Enum
 
+_LONGEST_QUOTE = 1000
+
 
 class Reason(Enum):
     """Which fault, stable across releases: tests, status messages and metrics use it."""
@@ -87,3 +89,8 @@ class PolicyError(LfrEdgeError):
 
 class DeviceError(LfrEdgeError):
     """A camera, an engine, a broker or memory failed. May heal; the caller decides whether to retry."""
+
+
+def shortened(text: str) -> str:
+    """For messages: what is quoted of a file may be as long as the file."""
+    return text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + " ..."

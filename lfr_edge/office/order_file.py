@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.errors import ConfigError, Reason, shortened
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.messages.order import Order
 
@@ -21,7 +21,6 @@ UNSEALED = "0" * 64
 """Stands for a member's digest in an order whose package is not made yet."""
 
 _DIGESTS = ("watchlist_sha256", "pictures_sha256", "contract", "engine_sets")
-_LONGEST_QUOTE = 1000
 _FILLED_IN = ("version", "list_size", "template_count", *_DIGESTS, "recipients", "unlock_recipient")
 
 
@@ -100,7 +99,7 @@ def _with_recipients(path: Path, vans: object, van_recipients: Mapping[str, str]
         )
     named = {van["id"] for van in vans}
     if named != set(van_recipients):
-        differing = _shortened(", ".join(sorted(named ^ set(van_recipients))))
+        differing = shortened(", ".join(sorted(named ^ set(van_recipients))))
         raise ConfigError(
             Reason.VALUE_INVALID,
             f"{path} and the keys that were given name different vans: {differing}",
@@ -123,9 +122,4 @@ def _complaints(error: Exception) -> str:
 
 
 def _malformed(path: Path, what: str, *, fix: str = "correct the key(s); docs/office.md has an example") -> ConfigError:
-    return ConfigError(Reason.FILE_MALFORMED, f"{path}: {_shortened(what)}", fix=fix)
-
-
-def _shortened(text: str) -> str:
-    """What is quoted of a file may be as long as the file."""
-    return text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + " ..."
+    return ConfigError(Reason.FILE_MALFORMED, f"{path}: {shortened(what)}", fix=fix)

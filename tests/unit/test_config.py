@@ -145,6 +145,18 @@ def test_a_wrong_key_or_value_is_named(tmp_path: Path, old: str, new: str, key: 
     assert "docs/configuration.md" in error.fix
 
 
+LONG = "k" * 6000
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [(f"{LONG} = 1\n", "not permitted"), (f"[{LONG}]\n[{LONG}]\n", "is not TOML: Cannot declare")]
+)
+def test_a_refusal_quotes_as_much_as_a_person_reads(tmp_path: Path, more: str, said: str) -> None:
+    error = refusal(write(tmp_path, more + EXAMPLE))
+    assert said in error.message
+    assert 1000 < len(error.message) < 1000 + len(str(tmp_path)) + 100
+
+
 def test_two_cameras_of_one_id_are_refused(tmp_path: Path) -> None:
     error = refusal(write(tmp_path, changed('id = "south"', 'id = "north"')))
     assert error.reason is Reason.VALUE_INVALID
