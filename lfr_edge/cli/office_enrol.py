@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lfr_edge.adapters.engines import open_extractor
-from lfr_edge.audit.events import Consulted, Enrolled, EntriesCompared, EntryAltered, EntryRemoved
+from lfr_edge.audit.events import Consulted
 from lfr_edge.audit.fields import Event
+from lfr_edge.audit.office_events import Enrolled, EntriesCompared, EntryAltered, EntryRemoved
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.cli.office_keys import ask_passphrase
 from lfr_edge.clock import SystemClock

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from lfr_edge.audit.events import Consulted, ReceiptFiled, WorkspaceClosed
+from lfr_edge.audit.events import Consulted
+from lfr_edge.audit.office_events import ReceiptFiled, WorkspaceClosed
 from lfr_edge.cli.office_keys import require_ours, van_key
 from lfr_edge.clock import SystemClock
 from lfr_edge.crypto.key_files import read

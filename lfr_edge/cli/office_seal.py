@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lfr_edge.audit.events import BudgetAccepted, OrderSigned, PackageSealed
 from lfr_edge.audit.fields import Event
+from lfr_edge.audit.office_events import BudgetAccepted, OrderSigned, PackageSealed
 from lfr_edge.cli.office_keys import ask_passphrase, require_ours, van_key
 from lfr_edge.cli.office_sign import show_order
 from lfr_edge.clock import SystemClock

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lfr_edge.audit.events import OrderSigned
+from lfr_edge.audit.office_events import OrderSigned
 from lfr_edge.cli.office_keys import ask_passphrase
 from lfr_edge.clock import SystemClock
 from lfr_edge.crypto.signing import (

@@ -10,9 +10,9 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, ValidationError
 
-from lfr_edge.audit.events import RegistryWritten
 from lfr_edge.audit.fields import Event
 from lfr_edge.audit.log import AuditLog
+from lfr_edge.audit.office_events import RegistryWritten
 from lfr_edge.audit.reader import LogReader, open_log
 from lfr_edge.clock import Clock
 from lfr_edge.crypto.key_files import AskPassphrase

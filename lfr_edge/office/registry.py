@@ -16,8 +16,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from lfr_edge.audit.events import RegistryWritten
 from lfr_edge.audit.fields import Event, Moment
+from lfr_edge.audit.office_events import RegistryWritten
 from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputError
 from lfr_edge.files import PRIVATE
 from lfr_edge.messages.fields import Digest, EntryId, Identifier, Message, Recipient

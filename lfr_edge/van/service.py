@@ -18,12 +18,7 @@ from enum import Enum
 from importlib.metadata import version
 
 from lfr_edge.audit.checkpoint import log_origin
-from lfr_edge.audit.events import (
-    ClockRecovered,
-    CommandReceived,
-    Started,
-    Stopped,
-)
+from lfr_edge.audit.events import ClockRecovered, CommandReceived, Started, Stopped
 from lfr_edge.audit.log import AuditLog
 from lfr_edge.clock import Clock
 from lfr_edge.config import VanConfig

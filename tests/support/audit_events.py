@@ -5,6 +5,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from lfr_edge.audit import events as kinds
+from lfr_edge.audit import office_events as office_kinds
 from lfr_edge.audit.checkpoint import log_origin
 from lfr_edge.audit.fields import Event
 from lfr_edge.audit.log import AuditLog
@@ -29,21 +30,21 @@ EXAMPLES: tuple[Event, ...] = (
     kinds.KeyMade(**OFFICER, purpose="order", key_id=A),
     kinds.Consulted(**OFFICER, what="registry", **NAMED, entry="W-0042"),
     kinds.Disclosed(**OFFICER, what="report", recipient="Advisory group", **NAMED),
-    kinds.Enrolled(
+    office_kinds.Enrolled(
         **CLERK, list_sha256=A, references_sha256=B, contract=C, entries=17_000, photos=21_000, photos_refused=12
     ),
-    kinds.EntryAltered(**CLERK, entry="W-0042", fields=("response", "expires")),
-    kinds.EntryRemoved(**CLERK, entry="W-0042"),
-    kinds.ListsCombined(**CLERK, sources=(A, B), references_sha256=C, entries=17_000),
-    kinds.EntriesCompared(**CLERK, references_sha256=B, entries=17_000, pairs=3),
-    kinds.BudgetAccepted(**OFFICER, **NAMED, expected_false_alerts=1.25, budget=1.0),
-    kinds.OrderSigned(**OFFICER, **NAMED, order_sha256=B, key_id=A),
-    kinds.PackageSealed(
+    office_kinds.EntryAltered(**CLERK, entry="W-0042", fields=("response", "expires")),
+    office_kinds.EntryRemoved(**CLERK, entry="W-0042"),
+    office_kinds.ListsCombined(**CLERK, sources=(A, B), references_sha256=C, entries=17_000),
+    office_kinds.EntriesCompared(**CLERK, references_sha256=B, entries=17_000, pairs=3),
+    office_kinds.BudgetAccepted(**OFFICER, **NAMED, expected_false_alerts=1.25, budget=1.0),
+    office_kinds.OrderSigned(**OFFICER, **NAMED, order_sha256=B, key_id=A),
+    office_kinds.PackageSealed(
         **CLERK, **NAMED, order_sha256=B, watchlist_sha256=A, pictures_sha256=C, entries=17_000, vans=("van-1",)
     ),
-    kinds.RegistryWritten(**CLERK, line_sha256=A),
-    kinds.WorkspaceClosed(**CLERK, **NAMED, entries=17_000, receipts_owed=("van-1",)),
-    kinds.ReceiptFiled(**CLERK, **NAMED, van="van-1", receipt_sha256=A, level="key-destroyed"),
+    office_kinds.RegistryWritten(**CLERK, line_sha256=A),
+    office_kinds.WorkspaceClosed(**CLERK, **NAMED, entries=17_000, receipts_owed=("van-1",)),
+    office_kinds.ReceiptFiled(**CLERK, **NAMED, van="van-1", receipt_sha256=A, level="key-destroyed"),
     kinds.PrekeysMade(by="account:technician", why="stock was low", made=20, stock=24),
     kinds.DeploymentLoaded(
         by="account:technician",

@@ -5,8 +5,9 @@ from pydantic import ValidationError
 from support.audit_events import CLERK, EXAMPLES, LISTED, NAMED, VAN
 
 from lfr_edge.audit.entries import LARGEST_ENTRY_BYTES, Entry
-from lfr_edge.audit.events import EVENTS, AlertDecided, BudgetAccepted, Stopped
+from lfr_edge.audit.events import EVENTS, AlertDecided, Stopped
 from lfr_edge.audit.fields import Clause, Event
+from lfr_edge.audit.office_events import BudgetAccepted
 from lfr_edge.messages.examples import ALERT
 
 
