@@ -93,10 +93,10 @@ def _halved(model: ov.Model, size_px: tuple[int, int]) -> ov.Model:
     folding.run_passes(model)
     first = next(node for node in model.get_ordered_ops() if node.get_type_name() == "Convolution")
     said = first.get_attributes()
-    kernel = first.input(1).get_source_output().get_node().data.astype(np.float32)
+    kernel = first.input(1).get_source_output().get_node().data
     if said["strides"] != [2, 2] or said["dilations"] != [1, 1]:
         raise RuntimeError(f"the first convolution of {model.get_name()} has steps of {said['strides']}, not 2")
-    spread = np.repeat(np.repeat(kernel, 2, axis=2), 2, axis=3) / 4
+    spread = np.kron(kernel, np.full((1, 1, 2, 2), 1 / 4, kernel.dtype))
     begins = [2 * pad for pad in said["pads_begin"]]
     ends = [
         2 * (padded_px(side // 2) + begin + end) - side - 2 * begin

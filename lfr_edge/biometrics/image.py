@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,13 @@ STRIDE_PX = 32  # every detector here wants height and width in multiples of thi
 def padded_px(side_px: int) -> int:
     """A picture's side with its padding."""
     return -(-side_px // STRIDE_PX) * STRIDE_PX
+
+
+class Rows(NamedTuple):
+    """Some of a padded picture's rows, one after the other; a multiple of `STRIDE_PX`."""
+
+    first: int
+    end: int
 
 
 class PixelFormat(Enum):

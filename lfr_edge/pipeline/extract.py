@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfr_edge.biometrics.arena import Arena, Lease
-from lfr_edge.biometrics.image import Image, padded_px
+from lfr_edge.biometrics.image import Image, Rows, padded_px
 from lfr_edge.biometrics.retention import WORKSPACE
 from lfr_edge.inference.manifest import DetectorSpec, EmbedderSpec, EngineSet
 from lfr_edge.inference.port import InferenceEngine, Pending
@@ -56,20 +56,32 @@ class _Seeker:
         self.seeks = False
 
 
+class _Seen(NamedTuple):
+    """What the detector sees of a picture."""
+
+    image: Image
+    rows: Rows
+    reduction: int  # so many pixels of the picture are one of it, each way
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of it, without padding."""
+        rows = min(self.rows.end, self.image.height_px) - self.rows.first
+        return -(-self.image.width_px // self.reduction), -(-rows // self.reduction)
+
+    def in_picture(self, found: Detection) -> Detection:
+        """What was found in it, where that is in the picture."""
+        return found.enlarged(self.reduction).lowered(self.rows.first)
+
+
 class FaceSearch:
     """A picture in which faces are being sought. A context: at its end the engine has let go of the picture."""
 
     def __init__(
-        self,
-        spec: DetectorSpec,
-        seen: tuple[Image, int],
-        pending: Pending,
-        outputs: Lease,
-        shapes: Mapping[str, tuple[int, ...]],
+        self, spec: DetectorSpec, seen: _Seen, pending: Pending, outputs: Lease, shapes: Mapping[str, tuple[int, ...]]
     ) -> None:
-        """`seen` is the picture, and how many of its pixels are one of what the detector sees, each way."""
         self._spec = spec
-        self._image, self._reduction = seen
+        self._seen = seen
         self._pending = pending
         self._outputs = outputs
         self._shapes = shapes
@@ -81,11 +93,10 @@ class FaceSearch:
     def faces(self) -> list[Detection]:
         """What was found, most confident first."""
         self._pending.wait()
-        spec, image, reduction = self._spec, self._image, self._reduction
-        size_px = -(-image.width_px // reduction), -(-image.height_px // reduction)
-        limits = DecodeLimits(spec.confidence_threshold, spec.nms_iou, *size_px)
+        spec, seen = self._spec, self._seen
+        limits = DecodeLimits(spec.confidence_threshold, spec.nms_iou, *seen.size_px)
         found = decode(spec.decode, _planes(self._outputs, self._shapes, 0), limits=limits)
-        return found if reduction == 1 else [face.enlarged(reduction) for face in found]
+        return [seen.in_picture(face) for face in found]
 
     def __enter__(self) -> "FaceSearch":
         return self
@@ -130,9 +141,9 @@ class Extractor:
             for faces in range(1, most_faces + 1):
                 engine.output_shapes((faces * (2 if spec.mirrored else 1), height, width, 3))
 
-    def prepare_pictures(self, width_px: int, height_px: int, *, glance: bool = False) -> None:
-        """Meet pictures of that size now, in every lane, for the same reason."""
-        self._seeker(glance=glance).engine.prepare((1, padded_px(height_px), padded_px(width_px), 3))
+    def prepare_pictures(self, width_px: int, rows: Rows, *, glance: bool = False) -> None:
+        """Meet pictures that wide now, in every lane, for the same reason."""
+        self._seeker(glance=glance).engine.prepare((1, rows.end - rows.first, padded_px(width_px), 3))
 
     @property
     def lanes(self) -> int:
@@ -144,22 +155,24 @@ class Extractor:
         with self.start(image, glance=glance) as search:
             return search.faces()
 
-    def start(self, image: Image, *, glance: bool = False) -> "FaceSearch":
-        """Begin to detect; the picture must stay until the search has ended.
+    def start(self, image: Image, *, glance: bool = False, rows: Rows | None = None) -> "FaceSearch":
+        """Begin to detect, in those rows or in all; the picture must stay until the search has ended.
 
         A glance sees the picture at half its size: for a third of the time, less of small faces.
         """
         seeker = self._seeker(glance=glance)
-        height, width, channels = image.padded.shape
+        rows = rows or Rows(0, len(image.padded))
+        searched = image.padded[np.newaxis, rows.first : rows.end]
+        _, height, width, channels = searched.shape
         seeker.sizes_px.add((height, width))
         seeker.seeks = True
         shapes = seeker.engine.output_shapes((1, height, width, channels))
         outputs = self.arena.lease(WORKSPACE, (sum(map(math.prod, shapes.values())),), np.float32)
         with ExitStack() as unless_started:
             unless_started.enter_context(outputs)
-            pending = seeker.engine.start(image.padded[np.newaxis], _planes(outputs, shapes))
+            pending = seeker.engine.start(searched, _planes(outputs, shapes))
             unless_started.pop_all()
-        return FaceSearch(self.engine_set.detector, (image, seeker.reduction), pending, outputs, shapes)
+        return FaceSearch(self.engine_set.detector, _Seen(image, rows, seeker.reduction), pending, outputs, shapes)
 
     def embed(self, image: Image, detections: Sequence[Detection], *, out: NDArray[np.float32]) -> list[Quality]:
         """Features of each detection into `out` (B, D) float32, rows of length 1. Returns the quality of each face."""

@@ -7,6 +7,7 @@ steps is one `Track` per person in view, whose leases end with the track. Nothin
 the frame.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lfr_edge.biometrics.image import Image
+from lfr_edge.biometrics.image import STRIDE_PX, Image, Rows, padded_px
 from lfr_edge.biometrics.retention import EVIDENCE, WORKSPACE
 from lfr_edge.messages.alert import SealedAlert
 from lfr_edge.messages.match import SealedMatch
@@ -43,6 +44,9 @@ STRANGERS = 3
 # An inference overwrites only as much of an earlier one as it is large itself: a crowd's faces would stay while one
 # person is in view. So the engines forget what remains this often, whoever is in view.
 FORGET_NS = 1_000_000_000
+# Of the picture's height, above and below a zone of recognition: a face whose eyes are at the zone's edge has to be
+# seen whole. Enough for one of a quarter of the height: its eyes are a little above its middle.
+_ROOM = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,15 @@ class View:
     minimum_inter_eye_px: float = 20.0
     zone: tuple[tuple[float, float], ...] = ()  # corners in shares of width and height; without any, everywhere
     full_look_every: int = 1  # pictures; those between are glanced at (`looks`)
+
+    def rows(self, height_px: int) -> Rows:
+        """The rows of a picture that high in which faces are sought: those of the zone, with room around it."""
+        padded = padded_px(height_px)
+        if not self.zone:
+            return Rows(0, padded)
+        shares = [y for _, y in self.zone]
+        first = math.floor((min(shares) - _ROOM) * height_px / STRIDE_PX) * STRIDE_PX
+        return Rows(max(first, 0), min(padded_px(math.ceil((max(shares) + _ROOM) * height_px)), padded))
 
     def shows(self, detection: Detection, image: Image) -> bool:
         """Whether the face, by the point between its eyes, is inside the zone."""
@@ -143,8 +156,13 @@ class Recogniser:
 
     def prepare(self, width_px: int, height_px: int) -> None:
         """Make the engines ready for pictures of that size: the first one would have to wait for that."""
-        for glance in sorted({kind for looks in self._looks.values() for kind in looks.kinds}):
-            self._extractor.prepare_pictures(width_px, height_px, glance=glance)
+        wanted = {
+            (glance, view.rows(height_px))
+            for camera, view in self._views.items()
+            for glance in self._looks[camera].kinds
+        }
+        for glance, rows in sorted(wanted):
+            self._extractor.prepare_pictures(width_px, rows, glance=glance)
 
     def start(self, frame: Frame) -> "Step":
         """Begin a step: its faces are sought from now on. The frame is wiped when the step is finished or abandoned."""
@@ -152,7 +170,8 @@ class Recogniser:
         with ExitStack() as unless_started:
             unless_started.enter_context(frame.image.lease)
             look = self._looks[frame.camera].next(frame.captured_ns)
-            search = unless_started.enter_context(self._extractor.start(frame.image, glance=look.glance))
+            rows = self._views[frame.camera].rows(frame.image.height_px)
+            search = unless_started.enter_context(self._extractor.start(frame.image, glance=look.glance, rows=rows))
             return Step(frame, look, search, unless_started.pop_all())
 
     def finish(self, step: "Step") -> list[SealedMatch]:

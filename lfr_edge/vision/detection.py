@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfr_edge.biometrics.image import padded_px
-from lfr_edge.vision.geometry import Box
+from lfr_edge.vision.geometry import Box, moved
 
 _YUNET_STRIDES_PX = (8, 16, 32)
 _CENTERFACE_STRIDE_PX = 4
@@ -51,8 +51,16 @@ class Detection:
 
     def enlarged(self, times: int) -> "Detection":
         """The same face in a picture so many times as wide and high."""
+        if times == 1:
+            return self
         box = Box(*(edge * times for edge in self.box_px))
         return Detection(box, self.landmarks_px * times, self.confidence)
+
+    def lowered(self, rows: int) -> "Detection":
+        """The same face in a picture with so many rows more above."""
+        if rows == 0:
+            return self
+        return Detection(moved(self.box_px, 0, rows), np.add(self.landmarks_px, (0, rows)), self.confidence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from support.face_search import FakeFaceSearch
 
 from lfr_edge.biometrics.arena import Arena
-from lfr_edge.biometrics.image import Image
+from lfr_edge.biometrics.image import Image, Rows
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.vision.detection import Detection
 from lfr_edge.vision.geometry import Box
@@ -24,8 +24,8 @@ class FakeExtractor:
         self.arena = arena
         self.dimension = engine_set.dimension
 
-    def start(self, image: Image, *, glance: bool = False) -> FakeFaceSearch:
-        del glance
+    def start(self, image: Image, *, glance: bool = False, rows: Rows | None = None) -> FakeFaceSearch:
+        del glance, rows
         return FakeFaceSearch(lambda: self.detect(image))
 
     def detect(self, image: Image) -> list[Detection]:

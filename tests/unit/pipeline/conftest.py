@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from support.face_search import FakeFaceSearch
 
 from lfr_edge.biometrics.arena import Arena
-from lfr_edge.biometrics.image import Image
+from lfr_edge.biometrics.image import Image, Rows
 from lfr_edge.biometrics.locking import FakeMemoryLock
 from lfr_edge.biometrics.retention import FRAME, TEMPLATES
 from lfr_edge.clock import ManualClock
@@ -56,16 +56,18 @@ class FakeExtractor:
         self.arena = arena
         self.people: Sequence[Person] = ()
         self.glances: list[bool] = []
-        self.prepared: list[bool] = []
+        self.rows: list[Rows] = []
+        self.prepared: list[tuple[Rows, bool]] = []
         self.embedded: list[list[str]] = []
         self.calls: list[str] = []
         self.searches: list[FakeFaceSearch] = []
         self.fault: Exception | None = None
         self._who: dict[int, Person] = {}
 
-    def start(self, _image: Image, *, glance: bool) -> FakeFaceSearch:
+    def start(self, _image: Image, *, glance: bool, rows: Rows) -> FakeFaceSearch:
         people = self.people
         self.glances.append(glance)
+        self.rows.append(rows)
         self.searches.append(FakeFaceSearch(lambda: self._faces(people)))
         return self.searches[-1]
 
@@ -94,8 +96,8 @@ class FakeExtractor:
     def prepare(self, most_faces: int) -> None:
         """Nothing to prepare."""
 
-    def prepare_pictures(self, _width_px: int, _height_px: int, *, glance: bool) -> None:
-        self.prepared.append(glance)
+    def prepare_pictures(self, _width_px: int, rows: Rows, *, glance: bool) -> None:
+        self.prepared.append((rows, glance))
 
     def forget(self) -> None:
         self.calls.append("forget")

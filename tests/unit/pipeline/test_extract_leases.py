@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lfr_edge.biometrics.arena import Arena
-from lfr_edge.biometrics.image import Image
+from lfr_edge.biometrics.image import Image, Rows
 from lfr_edge.biometrics.retention import FRAME
 from lfr_edge.errors import DeviceError, Reason
 from lfr_edge.inference.fake import FakeEngine
@@ -142,6 +142,15 @@ def test_a_glance_finds_the_same_faces_in_the_pictures_own_pixels(arena: Arena) 
             pytest.approx(Box(x - 48, y - 64, x + 48, y + 64), abs=1e-3) for x, y in middles
         ]
         assert [detection.inter_eye_px for detection in found] == pytest.approx([40, 40], abs=1e-3)
+
+
+def test_what_is_found_in_some_rows_is_said_in_the_pictures_own_pixels(arena: Arena, image: Image) -> None:
+    detector = FakeDetector([(60.0, 60.0)])
+    subject = extractor(arena, 4, detector=detector)
+    with image.lease, subject.start(image, rows=Rows(96, 224)) as search:
+        (found,) = search.faces()
+    assert found.box_px == pytest.approx(Box(36, 124, 84, 188), abs=1e-3)
+    assert found.landmarks_px[2] == pytest.approx([60, 156], abs=1e-3)
 
 
 def test_without_a_detector_for_them_there_are_no_glances(arena: Arena, image: Image) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from lfr_edge.biometrics.arena import Arena
+from lfr_edge.biometrics.image import Rows
 from lfr_edge.pipeline.looks import GLANCES_SUFFICE_PX, Look, Looks
 from lfr_edge.pipeline.recognise import View
 
@@ -57,8 +58,9 @@ def glancing(arena: Arena, street_with: Callable[..., Street]) -> Street:
 def test_engines_are_made_ready_for_the_looks_that_will_be(glancing: Street, street: Street) -> None:
     for subject in (glancing, street):
         subject.recogniser.prepare(320, 256)
-    assert glancing.extractor.prepared == [False, True]
-    assert street.extractor.prepared == [False]
+    everything = Rows(0, 256)
+    assert glancing.extractor.prepared == [(everything, False), (everything, True)]
+    assert street.extractor.prepared == [(everything, False)]
 
 
 def test_a_listed_person_alerts_as_soon_as_with_full_looks_alone(glancing: Street, person: Person) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lfr_edge.biometrics.arena import Arena
+from lfr_edge.biometrics.image import Rows
 from lfr_edge.pipeline.recognise import FACES_PER_STEP, View
 from lfr_edge.vision.masking import GREY
 
@@ -78,6 +79,28 @@ def test_only_faces_inside_the_zone_are_followed(
     assert street.recogniser.counts.tracks == 1
     street.see(person("ann", 20), camera="south")
     assert [street.see(person("ann", 20), camera="south") for _ in range(3)][-2:] != [[], []]
+
+
+@pytest.mark.parametrize(
+    ("zone", "rows"),
+    [
+        (((0.0, 0.5), (1.0, 0.5), (1.0, 1.0)), Rows(224, 736)),
+        (((0.0, 0.0), (1.0, 0.0), (1.0, 0.25)), Rows(0, 288)),
+        (((0.4, 0.4), (0.6, 0.4), (0.5, 0.5)), Rows(160, 480)),
+        ((), Rows(0, 736)),
+    ],
+)
+def test_faces_are_sought_in_the_rows_of_the_zone_and_around_it(zone: Any, rows: Rows) -> None:
+    assert View(zone=zone).rows(720) == rows
+
+
+def test_a_step_seeks_in_its_cameras_rows(arena: Arena, street_with: Callable[..., Street]) -> None:
+    street = street_with(arena, north=View(zone=((0.0, 0.8), (1.0, 0.8), (1.0, 1.0))))
+    street.see(camera="north")
+    street.see(camera="south")
+    assert street.extractor.rows == [Rows(160, 256), Rows(0, 256)]
+    street.recogniser.prepare(320, 256)
+    assert street.extractor.prepared == [(Rows(0, 256), False), (Rows(160, 256), False)]
 
 
 def test_who_has_matched_is_embedded_once_a_second(street: Street, person: Person) -> None:
