@@ -19,7 +19,7 @@ _COMMANDS = {
     "demo": ("lfr_edge.cli.demo", "watch the whole product work on this machine"),
     "run": ("lfr_edge.cli.run", "van: the daemon, blind until a signed deployment lets it see"),
     "deployment": ("lfr_edge.cli.deployment", "van: load, watch and end a deployment; make prekeys"),
-    "van": ("lfr_edge.cli.van", "van: make this van's keys"),
+    "provision": ("lfr_edge.cli.provision", "van: make or mend this van's keys"),
     "engines": ("lfr_edge.cli.engines", "fetch, list and verify engine sets"),
     "evaluate": ("lfr_edge.cli.evaluate", "measure how well engine sets recognise"),
     "office": ("lfr_edge.cli.office", "watchlist office: lists, orders, the registry"),

@@ -55,9 +55,7 @@ class SealIdentity:
             return cls(pyrage.x25519.Identity.from_str(key))
         except (ValueError, pyrage.IdentityError):
             pass  # their messages may quote the line: our error is raised below, outside the chain
-        raise ConfigError(
-            Reason.FILE_MALFORMED, f"{path} is not one age identity", fix="give the file that `keygen` wrote"
-        )
+        raise ConfigError(Reason.FILE_MALFORMED, f"{path} is not one age identity", fix="give the key file, undamaged")
 
     @classmethod
     def from_secret(cls, secret: str) -> "SealIdentity":

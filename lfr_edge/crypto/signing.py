@@ -67,8 +67,11 @@ class VerifyKey:
 
     def to_file(self, path: Path) -> None:
         """Write PEM, world-readable, atomically; never over an existing file."""
-        pem = self._public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        key_files.write_new(path, pem, mode=key_files.PUBLIC)
+        key_files.write_new(path, self.to_bytes(), mode=key_files.PUBLIC)
+
+    def to_bytes(self) -> bytes:
+        """The key as PEM."""
+        return self._public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     @property
     def key_id(self) -> str:
@@ -279,5 +282,5 @@ def _signer_unknown(purpose: Purpose) -> UntrustedInputError:
 def _not_a_key(path: Path, half: str) -> ConfigError:
     """The error for a file that holds something else."""
     return ConfigError(
-        Reason.FILE_MALFORMED, f"{path} is not an Ed25519 {half} key in PEM", fix="give the file that `keygen` wrote"
+        Reason.FILE_MALFORMED, f"{path} is not an Ed25519 {half} key in PEM", fix="give the key file, undamaged"
     )

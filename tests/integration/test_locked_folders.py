@@ -18,7 +18,7 @@ COMMANDS = {
     "office enrol --report": [*ENROL, "--out", "work"],
     "office setup --out": ["office", "setup", "--force", "example", "--no-passphrase"],
     "office keygen --out": ["office", "keygen", "--no-passphrase"],
-    "van keygen --out": ["van", "keygen"],
+    "provision --out": ["provision", "--identity-only"],
     "control-room keygen --out": ["control-room", "keygen"],
     "demo --photos": ["demo", "--once", "--page", "alerts.html", "--store", "store"],
     "engines list --manifests": ["engines", "list"],

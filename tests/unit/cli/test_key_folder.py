@@ -1,4 +1,4 @@
-"""Every role's keygen writes all of its files or none, and nobody else can read the private ones."""
+"""`keygen` of office and control room writes all of its files or none, and nobody else can read the private ones."""
 
 from pathlib import Path
 
@@ -8,12 +8,10 @@ from lfr_edge.cli.main import main
 
 # Locking with a passphrase is the office's own business.
 KEYGEN = {
-    "van": ["van", "keygen"],
     "office": ["office", "keygen", "--no-passphrase"],
     "control-room": ["control-room", "keygen"],
 }
 ROLES = {
-    "van": {"alert.key", "alert.pub", "deployment.age", "deployment.recipient"},
     "office": {"order.key", "order.pub"},
     "control-room": {"control-room.key", "control-room.recipient"},
 }

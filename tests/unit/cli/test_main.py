@@ -57,7 +57,7 @@ except SystemExit:
     assert done.stdout.splitlines()[-1] == "threads: 1"
 
 
-@pytest.mark.parametrize("arguments", [[], ["nothing"], ["run", "--pakage", "x"], ["van", "nothing"]])
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["run", "--pakage", "x"], ["office", "nothing"]])
 def test_a_wrong_command_line_is_an_error_with_its_usage(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,7 +80,7 @@ def test_an_error_of_ours_is_one_line_and_its_fix(failing: SimpleNamespace, caps
         raise ConfigError(Reason.FILE_MISSING, "there is no x", fix="make one")
 
     failing.run = run
-    assert main(["van"]) == 2
+    assert main(["audit"]) == 2
     assert capsys.readouterr().err == "lfr-edge: there is no x\n  fix: make one\n"
 
 
@@ -89,13 +89,13 @@ def test_ctrl_c_is_no_traceback(failing: SimpleNamespace, capsys: pytest.Capture
         raise KeyboardInterrupt
 
     failing.run = run
-    assert main(["van"]) == 130
+    assert main(["audit"]) == 130
     assert capsys.readouterr().err == ""
 
 
 def test_a_commands_own_status_is_passed_on(failing: SimpleNamespace) -> None:
     failing.run = lambda _options: 1
-    assert main(["van"]) == 1
+    assert main(["audit"]) == 1
 
 
 def test_a_missing_package_is_named_with_its_extra(
