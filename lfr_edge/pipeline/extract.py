@@ -41,19 +41,11 @@ class _Seeker:
     engine: InferenceEngine
     reduction: int  # how many pixels of the picture are one of what it sees, each way
     sizes_px: set[tuple[int, int]] = field(default_factory=set)
-    seeks: bool = False  # since `forget_remains` last asked
 
     def forget(self) -> None:
         """Overwrite all of it."""
         self.engine.forget()
         self.sizes_px.clear()
-        self.seeks = False
-
-    def forget_remains(self) -> None:
-        """The same if its next picture would not overwrite it, because it has another size, or does not come."""
-        if len(self.sizes_px) > 1 or (self.sizes_px and not self.seeks):
-            self.forget()
-        self.seeks = False
 
 
 class _Seen(NamedTuple):
@@ -126,6 +118,7 @@ class Extractor:
         self.arena = arena
         self._detector = _Seeker(detector, 1)
         self._glancer = None if glancer is None else _Seeker(glancer, 2)
+        self._latest = self._detector
         self._embedded = False  # since the embedders last forgot
         self._embedders = tuple(zip(engine_set.embedders, embedders, strict=True))
 
@@ -165,7 +158,7 @@ class Extractor:
         searched = image.padded[np.newaxis, rows.first : rows.end]
         _, height, width, channels = searched.shape
         seeker.sizes_px.add((height, width))
-        seeker.seeks = True
+        self._latest = seeker
         shapes = seeker.engine.output_shapes((1, height, width, channels))
         outputs = self.arena.lease(WORKSPACE, (sum(map(math.prod, shapes.values())),), np.float32)
         with ExitStack() as unless_started:
@@ -205,12 +198,14 @@ class Extractor:
     def forget_remains(self) -> None:
         """The same for what the next inference would not overwrite: it overwrites only as much as it is large itself.
 
-        So the remains are the faces of larger batches, and pictures if the cameras' sizes differ, or one that changed
-        its size or went has left its last picture behind. Measured with OpenVINO: after a batch of 8 and a hundred of
-        2, three quarters of the first one's activations are still there.
+        So the remains are the faces of larger batches, pictures if the cameras' sizes differ, or one that changed its
+        size or went has left its last picture behind, and glances after a full look, or the other way round. Measured
+        with OpenVINO: after a batch of 8 and a hundred of 2, three quarters of the first one's activations are still
+        there.
         """
         for seeker in self._seekers():
-            seeker.forget_remains()
+            if len(seeker.sizes_px) > 1 or (seeker.sizes_px and seeker is not self._latest):
+                seeker.forget()
         self._forget_faces()
 
     def _seekers(self) -> Sequence[_Seeker]:

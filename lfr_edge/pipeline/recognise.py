@@ -30,7 +30,7 @@ from lfr_edge.pipeline.tracks import Track
 from lfr_edge.vision import quality
 from lfr_edge.vision.detection import Detection
 from lfr_edge.vision.geometry import Box, encloses
-from lfr_edge.vision.masking import obscure_outside
+from lfr_edge.vision.masking import GREY, obscure_outside
 from lfr_edge.vision.tracking import Tracker, TrackerLimits
 from lfr_edge.watchlist.references import Watchlist
 
@@ -154,14 +154,10 @@ class Recogniser:
         """Process and wipe one frame; what it returns is sealed."""
         return self.finish(self.start(frame))
 
-    def prepare(self, width_px: int, height_px: int) -> None:
-        """Make the engines ready for pictures of that size: the first one would have to wait for that."""
-        wanted = {
-            (glance, view.rows(height_px))
-            for camera, view in self._views.items()
-            for glance in self._looks[camera].kinds
-        }
-        for glance, rows in sorted(wanted):
+    def prepare(self, camera: str, width_px: int, height_px: int) -> None:
+        """Make the engines ready for a camera's pictures of that size: the first one would have to wait for that."""
+        rows = self._views[camera].rows(height_px)
+        for glance in self._looks[camera].kinds:
             self._extractor.prepare_pictures(width_px, rows, glance=glance)
 
     def start(self, frame: Frame) -> "Step":
@@ -313,6 +309,9 @@ class Recogniser:
             raise RuntimeError("a track matched without ever having had a sample")
         with self._extractor.arena.lease(EVIDENCE, (image.height_px, image.width_px, 3)) as context:
             np.copyto(context.array, image.pixels)
+            searched = self._views[match.camera].rows(image.height_px)
+            context.array[: searched.first] = GREY  # nobody knows who is there
+            context.array[searched.end :] = GREY
             obscure_outside(context.array, *boxes, arena=self._extractor.arena)
             return self._sealer.seal(match, track.sample.array, context.array)
 

@@ -92,8 +92,9 @@ class Recognition:
         self._under_way: deque[tuple[Step, float]] = deque()  # and when each was started; the oldest first
         self._step_ms: deque[float] = deque(maxlen=_STEPS_REMEMBERED)
         self._captured_ns: dict[str, deque[int]] = {}  # of the last pictures of each camera
-        self._met_px: set[tuple[int, int]] = set()  # sizes of pictures for which the engines are ready
-        self._unmet_px: set[tuple[int, int]] = set()  # for which they are to be made ready, when none is under way
+        # Cameras and sizes of pictures for which the engines are ready, or are to be made ready when none is under way.
+        self._met: set[tuple[str, int, int]] = set()
+        self._unmet: set[tuple[str, int, int]] = set()
 
     def finish(self) -> None:
         """No more pictures will come: process what waits, then end. Nothing else gets its turn."""
@@ -124,7 +125,7 @@ class Recognition:
                 self._start_steps(0 if self._under_way else IDLE_S)
                 if self._under_way:
                     self._finish_step()
-                elif self._unmet_px:
+                elif self._unmet:
                     self._meet()
                 elif self._finish.is_set():
                     return
@@ -154,7 +155,7 @@ class Recognition:
 
     def _start_steps(self, wait_s: float, *, ended: int = 0) -> None:
         """Begin as many steps as there are lanes for; `ended` of those under way need theirs no longer."""
-        if self._unmet_px:
+        if self._unmet:
             return
         lanes = self.recogniser.lanes
         quick = bool(self._step_ms) and self._step_ms[-1] < _QUICK_MS
@@ -177,18 +178,18 @@ class Recognition:
 
     def _is_ready_for(self, frame: Frame) -> bool:
         """Not for the first live picture of its size: held until engines are compiled, it could outlive its row."""
-        size_px = frame.image.width_px, frame.image.height_px
-        if size_px in self._met_px or self._mailbox.is_lossless(frame.camera):
+        kind = frame.camera, frame.image.width_px, frame.image.height_px
+        if kind in self._met or self._mailbox.is_lossless(frame.camera):
             return True
-        self._unmet_px.add(size_px)
+        self._unmet.add(kind)
         return False
 
     def _meet(self) -> None:
         """Make the engines ready for new sizes, while no picture waits for it."""
-        while self._unmet_px:
-            size_px = self._unmet_px.pop()
-            self.recogniser.prepare(*size_px)
-            self._met_px.add(size_px)
+        while self._unmet:
+            kind = self._unmet.pop()
+            self.recogniser.prepare(*kind)
+            self._met.add(kind)
 
     def _finish_step(self) -> None:
         """Finish the oldest step. While it is compared and decided, faces are sought in the next pictures already."""

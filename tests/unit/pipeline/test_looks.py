@@ -57,7 +57,7 @@ def glancing(arena: Arena, street_with: Callable[..., Street]) -> Street:
 
 def test_engines_are_made_ready_for_the_looks_that_will_be(glancing: Street, street: Street) -> None:
     for subject in (glancing, street):
-        subject.recogniser.prepare(320, 256)
+        subject.recogniser.prepare("north", 320, 256)
     everything = Rows(0, 256)
     assert glancing.extractor.prepared == [(everything, False), (everything, True)]
     assert street.extractor.prepared == [(everything, False)]

@@ -99,8 +99,22 @@ def test_a_step_seeks_in_its_cameras_rows(arena: Arena, street_with: Callable[..
     street.see(camera="north")
     street.see(camera="south")
     assert street.extractor.rows == [Rows(160, 256), Rows(0, 256)]
-    street.recogniser.prepare(320, 256)
-    assert street.extractor.prepared == [(Rows(0, 256), False), (Rows(160, 256), False)]
+    street.recogniser.prepare("north", 320, 256)
+    assert street.extractor.prepared == [(Rows(160, 256), False)]
+
+
+def test_what_was_not_searched_is_grey_in_an_alerts_context(
+    arena: Arena, street_with: Callable[..., Street], person: Person
+) -> None:
+    """A face there is nobody's: it was not found, so it could not be covered."""
+    street = street_with(arena, north=View(zone=((0.0, 0.3), (1.0, 0.3), (1.0, 0.5))))
+    for _ in range(3):
+        street.see(person("ann"))
+    (context,) = street.sealer.contexts
+    assert street.extractor.rows[-1] == Rows(32, 192)
+    assert np.all(context[:32] == GREY)
+    assert np.all(context[192:] == GREY)
+    assert not np.all(context[32:192] == GREY)
 
 
 def test_who_has_matched_is_embedded_once_a_second(street: Street, person: Person) -> None:

@@ -78,8 +78,8 @@ class FakeRecogniser:
         self.finished: list[str] = []
         self._fail_at = fail_at
 
-    def prepare(self, width_px: int, height_px: int) -> None:
-        self.log.append(f"prepare {width_px}x{height_px}")
+    def prepare(self, camera: str, width_px: int, height_px: int) -> None:
+        self.log.append(f"prepare {camera} {width_px}x{height_px}")
 
     def start(self, frame: Frame) -> FakeStep:
         self.log.append(f"start {frame.camera} {frame.sequence}")
@@ -102,7 +102,7 @@ class FakeRecogniser:
 
 def recognition(recogniser: FakeRecogniser, mailbox: Mailbox, clock: Clock | None = None) -> Recognition:
     running = Recognition(recogniser, mailbox, clock or ManualClock(), print)  # type: ignore[arg-type]
-    running._met_px.add((32, 32))
+    running._met.update((camera, 32, 32) for camera in ("north", "south", "west"))
     return running
 
 
@@ -158,8 +158,8 @@ def test_a_live_camera_s_first_picture_is_wiped_before_engines_are_made_ready(ar
     mailbox, larger = Mailbox(["north"]), np.full((64, 96, 3), 200, np.uint8)
 
     class Preparing(FakeRecogniser):
-        def prepare(self, width_px: int, height_px: int) -> None:
-            super().prepare(width_px, height_px)
+        def prepare(self, camera: str, width_px: int, height_px: int) -> None:
+            super().prepare(camera, width_px, height_px)
             assert arena.leased_bytes == 0
             capture("north", FakeFrameSource("north", [larger], arena, ManualClock()), mailbox, threading.Event())
 
@@ -168,7 +168,7 @@ def test_a_live_camera_s_first_picture_is_wiped_before_engines_are_made_ready(ar
     running = recognition(recogniser, mailbox)
     running.finish()
     running.run()
-    assert recogniser.log == ["prepare 96x64", "start north 0", "wait north 0", "finish north 0", "close"]
+    assert recogniser.log == ["prepare north 96x64", "start north 0", "wait north 0", "finish north 0", "close"]
 
 
 def test_the_next_picture_is_begun_before_the_last_one_is_finished(arena: Arena) -> None:
