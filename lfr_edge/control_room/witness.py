@@ -2,16 +2,18 @@
 
 From then on that van's log cannot lose or change what the checkpoint covers without showing it: at once if another
 checkpoint contradicts the kept ones, and else when an auditor compares the log with them (`audit verify --checkpoint`).
-Statuses are not signed, checkpoints are; nothing else of a status is believed.
+Statuses are not signed, checkpoints are, and only they are kept. That a log became shorter is a hint: it needs the
+status's `session`, which whoever relays a status can forge. The comparison with the kept file is the proof.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from lfr_edge.audit.checkpoint import Checkpoint, log_origin, open_checkpoint, split_notes
 from lfr_edge.clock import Clock
@@ -27,7 +29,7 @@ from lfr_edge.transport.packets import Incoming
 
 @dataclass(frozen=True, slots=True)
 class DoubtfulLog:
-    """What a van's status says of its log is not signed by it, or contradicts what was kept."""
+    """What a van's status says of its log is not signed by it, contradicts what was kept, or cannot be kept."""
 
     reason: Reason
     message: str
@@ -37,8 +39,8 @@ class DoubtfulLog:
 class Witness:
     """Keeps checkpoints in `folder/FORCE/VAN.checkpoints`, only ever adding; `show` gets each contradiction once.
 
-    `van_keys` maps the ids of our vans to their public keys. ConfigError where the folder cannot be written, or holds
-    something else.
+    `van_keys` maps the ids of our vans to their public keys. ConfigError where the folder cannot be made. A file that
+    cannot be written, or holds something else, is shown once, and again after it could be written in between.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Witness:
         self._show = show
         self._clock = clock
         self._kept: dict[tuple[str, str], _Kept] = {}
+        self._failing: set[Topic] = set()
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -72,27 +75,43 @@ class Witness:
             status = Status.from_untrusted(untrusted.payload)
             if status.checkpoint is None:
                 return
-            kept, note = self._kept_of(topic), status.checkpoint.encode()
-            checkpoint = open_checkpoint(note, kept.verifier)
+            note = status.checkpoint.encode()
+            checkpoint = open_checkpoint(note, self._verifier(topic))  # first: a stranger's note makes no file
         except UntrustedInputError as error:
             self._show(DoubtfulLog(error.reason, error.message, self._clock.utc()))
             return
-        if (checkpoint.size, checkpoint.root) in kept.known:
-            return
-        kept.append(note)
-        doubt = kept.doubt(checkpoint, status.session)
-        kept.add(checkpoint, status.session)
+        try:
+            doubt = self._keep(topic, note, checkpoint, status.session)
+        except ConfigError as error:  # the alerts of all vans come on the same thread, and matter more
+            doubt = (error.reason, f"{error}") if topic not in self._failing else None
+            self._failing.add(topic)
+        else:
+            self._failing.discard(topic)
         if doubt is not None:
             reason, what = doubt
-            message = f"van '{topic.van}': {what}; keep {kept.path}, and compare it with the van's log"
-            self._show(DoubtfulLog(reason, message, self._clock.utc()))
+            self._show(DoubtfulLog(reason, f"van '{topic.van}': {what}", self._clock.utc()))
+
+    def _keep(self, topic: Topic, note: bytes, checkpoint: Checkpoint, session: int) -> tuple[Reason, str] | None:
+        """Keep it if it is new: why it does not go with what was kept, None if it does."""
+        kept = self._kept_of(topic)
+        if (checkpoint.size, checkpoint.root) in kept.known:
+            return None
+        kept.append(note)
+        doubt = kept.doubt(checkpoint, session)
+        kept.add(checkpoint, session)
+        if doubt is None:
+            return None
+        reason, what = doubt
+        return reason, f"{what}; keep {kept.path}, and compare it with the van's log"
+
+    def _verifier(self, topic: Topic) -> NoteVerifier:
+        return NoteVerifier(log_origin(topic.force, topic.van), self._van_keys[topic.van])
 
     def _kept_of(self, topic: Topic) -> "_Kept":
         """What is kept of this van's log, read when it is first heard of."""
         place = (topic.force, topic.van)
         if place not in self._kept:
-            verifier = NoteVerifier(log_origin(*place), self._van_keys[topic.van])
-            kept = _Kept(self._folder / topic.force / f"{topic.van}.checkpoints", verifier)
+            kept = _Kept(self._folder / topic.force / f"{topic.van}.checkpoints", self._verifier(topic))
             kept.load()
             self._kept[place] = kept
         return self._kept[place]
@@ -129,13 +148,15 @@ class _Kept:
             ) from error
 
     def append(self, note: bytes) -> None:
-        """Keep it: on the disk when this returns."""
+        """Keep it: on the disk when this returns, and nothing of it there if it cannot be."""
         try:
             with _locked(self.path) as file:
-                file.seek(0, os.SEEK_END)
-                file.write(note)
-                file.flush()
-                os.fsync(file.fileno())
+                end = file.seek(0, os.SEEK_END)
+                try:
+                    _write_whole(file, note)
+                except OSError:
+                    file.truncate(end)  # half a note would spoil what others add after it
+                    raise
         except OSError as error:
             raise _cannot(self.path, error) from error
 
@@ -159,15 +180,22 @@ class _Kept:
         return None
 
 
-def _locked(path: Path) -> BinaryIO:
-    """The file, made if missing; closing it lets others in."""
-    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE), "r+b")
+def _locked(path: Path) -> FileIO:
+    """The file, unbuffered, made if missing; closing it lets others in."""
+    opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE)
+    file = os.fdopen(opened, "r+b", buffering=0)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
     except BaseException:
         file.close()
         raise
     return file
+
+
+def _write_whole(file: FileIO, content: bytes) -> None:
+    if file.write(content) != len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.fsync(file.fileno())
 
 
 def _cannot(path: Path, error: OSError) -> ConfigError:

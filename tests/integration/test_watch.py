@@ -214,6 +214,26 @@ def test_the_command_keeps_the_vans_checkpoints_and_shows_what_contradicts_them(
     assert errors == "alerts: 0, test passes: 0, repeated: 0, refused: 0, checkpoints kept: 3\n"
 
 
+def test_a_witness_that_cannot_write_says_so_and_the_alerts_go_on(
+    scene: Scene, arguments: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "witness" / "example" / "van-1.checkpoints").mkdir(parents=True)
+    signer = NoteSigner(log_origin("example", "van-1"), scene.van_key)
+    status = STATUS.model_copy(update={"checkpoint": Checkpoint(signer.name, 3, b"a" * 32).sign(signer).decode()})
+    process = _started([*arguments, "--json", "--witness", str(tmp_path / "witness")])
+    with process:
+        assert process.stdout is not None
+        for _ in range(2):
+            scene.van.publish("lfr/v1/example/van-1/status", status.to_json(), qos=1)
+        doubt = json.loads(process.stdout.readline())
+        publish_sealed(scene.van, scene.sealed(), expiry_s=60)
+        alert = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    assert (doubt["kind"], doubt["reason"], alert["kind"]) == ("doubtful-log", "file-unwritable", "alert")
+    assert process.returncode == 0
+
+
 def test_the_command_prints_a_block_for_people(scene: Scene, arguments: list[str]) -> None:
     process = _started(arguments)
     with process:

@@ -1,6 +1,7 @@
 """Witness copies: every genuine checkpoint is kept, a contradiction is shown, and an auditor can use the file."""
 
 import json
+import resource
 import stat
 from pathlib import Path
 
@@ -119,7 +120,7 @@ def test_a_log_that_is_shorter_than_what_an_earlier_watch_kept_is_shown(desk: De
 def test_what_the_van_did_not_sign_is_shown_and_not_kept(desk: Desk, checkpoint: str, reason: Reason) -> None:
     desk.hear(checkpoint)
     assert desk.reasons == [reason]
-    assert desk.file.read_bytes() == b""
+    assert not desk.file.parent.exists(), "whoever can publish must not fill our disk"
 
 
 def test_a_status_that_is_none_is_shown_and_a_stranger_van_is_not_our_business(desk: Desk) -> None:
@@ -143,9 +144,39 @@ def test_what_a_power_cut_left_of_a_write_goes_and_nothing_else(desk: Desk, tmp_
 def test_a_file_that_is_something_else_is_left_alone(desk: Desk, content: bytes) -> None:
     desk.file.parent.mkdir()
     desk.file.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"van-1\.checkpoints"):
-        desk.hear(note(3))
+    desk.hear(note(3))
+    assert desk.reasons == [Reason.FILE_MALFORMED]
+    assert str(desk.file) in desk.said[0].message
     assert desk.file.read_bytes() == content
+
+
+def test_a_file_that_cannot_be_written_is_shown_once_and_used_again_when_it_can(desk: Desk) -> None:
+    desk.file.mkdir(parents=True)
+    for size in (3, 4):
+        desk.hear(note(size))
+    assert desk.reasons == [Reason.FILE_UNWRITABLE]
+    assert str(desk.file) in desk.said[0].message
+    desk.file.rmdir()
+    desk.hear(note(5))
+    assert desk.kept() == [note(5)]
+    desk.file.unlink()
+    desk.file.mkdir()
+    desk.hear(note(6))
+    assert desk.reasons == [Reason.FILE_UNWRITABLE] * 2, "it is another failure"
+
+
+def test_of_a_checkpoint_for_which_the_disk_has_no_room_nothing_stays(desk: Desk) -> None:
+    desk.hear(note(3))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (desk.file.stat().st_size + 10, before[1]))  # Python ignores SIGXFSZ
+    try:
+        desk.hear(note(4))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert desk.reasons == [Reason.FILE_UNWRITABLE]
+    assert desk.kept() == [note(3)]
+    desk.hear(note(5))
+    assert desk.kept() == [note(3), note(5)]
 
 
 def test_a_folder_that_cannot_be_made_is_said_at_once() -> None:
