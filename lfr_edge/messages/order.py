@@ -85,7 +85,7 @@ class Order(Message):
     """The share's public half: the list is sealed to it before it is sealed to the van. There if, and only if, `unlock`
     is `required`."""
     no_swap: bool = False
-    """Refused where memory could be written to swap."""
+    """Refused where memory could be written to swap. True where `unlock` is `required`."""
     no_core_dumps: bool = False
     """Refused where memory could be written to a core file."""
     notice_url: Annotated[str, StringConstraints(pattern=r"^https?://[!-~]{1,500}$")]
@@ -113,6 +113,9 @@ class Order(Message):
     def _check_unlock(self) -> "Order":
         if (self.unlock == "required") != (self.unlock_recipient is not None):
             raise ValueError("unlock_recipient must be there if, and only if, unlock is required")
+        if self.unlock == "required" and not self.no_swap:
+            # Opening the list leaves the share in memory that is not locked: swap would put it on the disk.
+            raise ValueError("no_swap must be true where unlock is required: swap could write the share to the disk")
         if self.unlock_recipient in [van.recipient for van in self.vans]:
             raise ValueError("unlock_recipient must not be a van's own key")
         return self

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from support.swap import require_no_swap
 
 from lfr_edge.audit.checkpoint import log_origin
 from lfr_edge.audit.log import AuditLog
@@ -123,7 +124,8 @@ class Kit:
         content = _list(ENGINE_SET)
         if share is not None:
             content = seal(content, [share.recipient])
-            changes |= {"unlock": "required", "unlock_recipient": share.recipient}
+            require_no_swap()
+            changes |= {"unlock": "required", "unlock_recipient": share.recipient, "no_swap": True}
         watchlist = seal(content, [self.recipient])
         order = Order(**{**dict(_order(self.recipient)), "watchlist_sha256": _sha256(watchlist), **changes})
         self.package.unlink(missing_ok=True)

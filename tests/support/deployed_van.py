@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from support.rehearsal import local_broker
+from support.swap import require_no_swap
 
 from lfr_edge.audit.reader import unverified_entries, verify_log
 from lfr_edge.cli.demo_scene import CONTROL_ROOM, Footage, Scene, write_config
@@ -109,7 +110,8 @@ class DeployedVan:
         vans = (genuine.vans[0].model_copy(update={"recipient": recipient}),)
         changes |= {"vans": vans, "watchlist_sha256": hashlib.sha256(sealed).hexdigest()}
         if share is not None:
-            changes |= {"unlock": "required", "unlock_recipient": share.recipient}
+            require_no_swap()
+            changes |= {"unlock": "required", "unlock_recipient": share.recipient, "no_swap": True}
         officer = SigningKey.generate()
         for path in (self.folder / "order.pub", self.scene.package):
             path.unlink()

@@ -146,10 +146,10 @@ VAN = ORDER.vans[0]
         {"evidence_retention_d": 32},
         {"key_protection": "none"},
         {"unlock": "maybe"},
-        {"unlock": "required"},
+        {"unlock": "required", "no_swap": True},
         {"unlock_recipient": SHARE},
-        {"unlock": "required", "unlock_recipient": "age1nonsense"},
-        {"unlock": "required", "unlock_recipient": ORDER.vans[0].recipient},
+        {"unlock": "required", "unlock_recipient": "age1nonsense", "no_swap": True},
+        {"unlock": "required", "unlock_recipient": ORDER.vans[0].recipient, "no_swap": True},
         {"no_swap": 1},
     ],
     ids=str,
@@ -160,8 +160,13 @@ def test_an_order_that_breaks_a_rule_cannot_be_made(change: dict[str, object]) -
 
 
 def test_an_order_that_asks_for_a_share_names_its_public_half() -> None:
-    order = Order(**(dict(ORDER) | {"unlock": "required", "unlock_recipient": SHARE}))
+    order = Order(**(dict(ORDER) | {"unlock": "required", "unlock_recipient": SHARE, "no_swap": True}))
     assert Order.from_untrusted(order.to_json()) == order
+
+
+def test_an_order_that_asks_for_a_share_forbids_swap_which_could_put_it_on_the_disk() -> None:
+    with pytest.raises(ValidationError, match="no_swap must be true where unlock is required"):
+        Order(**(dict(ORDER) | {"unlock": "required", "unlock_recipient": SHARE}))
 
 
 def test_a_budget_above_the_default_needs_somebody_who_accepts_it() -> None:

@@ -290,7 +290,7 @@ def test_a_key_id_that_would_steer_a_terminal_is_not_shown(clerk: Clerk, capsys:
     assert "without a proper id" in shown
 
 
-UNLOCKED = ORDER.replace("demo = false", 'demo = false\nunlock = "required"')
+UNLOCKED = ORDER.replace("demo = false", 'demo = false\nunlock = "required"\nno_swap = true')
 
 
 def test_the_share_is_in_its_own_file_and_nowhere_else(clerk: Clerk, capsys: pytest.CaptureFixture[str]) -> None:

@@ -185,7 +185,7 @@ def test_neither_a_control_room_nor_another_van_opens_the_list(
 
 def test_with_a_share_the_van_alone_finds_ciphertext(office: Office, arena: Arena) -> None:
     share = SealIdentity.generate()
-    asks = {"unlock": "required", "unlock_recipient": share.recipient}
+    asks = {"unlock": "required", "unlock_recipient": share.recipient, "no_swap": True}
     office.seal(order=office.order.model_copy(update=asks))
     expected = {"contract": office.order.contract, "dimension": office.engine_set.dimension}
     with open_package(office.out) as package:
