@@ -85,9 +85,11 @@ def _given_share(share: Path | None) -> str:
 
 def _prekeys(config: VanConfig, count: int, out: Path) -> int:
     if not 1 <= count <= 1000:
-        raise ConfigError(Reason.VALUE_INVALID, f"--count {count} is not 1 to 1000", fix="make fewer at a time")
-    reply = ask(config.control, Order(do="prekeys", count=count))
-    with new_file(out, mode=PUBLIC) as file:
+        raise ConfigError(Reason.VALUE_INVALID, f"--count {count} is not 1 to 1000", fix="give 1 to 1000")
+    if out.exists():
+        raise ConfigError(Reason.FILE_EXISTS, f"{out} exists already", fix="choose another name, or move it away first")
+    with new_file(out, mode=PUBLIC) as file:  # opened first: prekeys whose public halves are lost are of no use
+        reply = ask(config.control, Order(do="prekeys", count=count))
         file.write(reply.content.encode("ascii"))
     print(f"{out}: {count} prekeys, for the watchlist office; {reply.prekeys} in stock")
     return 0

@@ -52,6 +52,11 @@ def test_loaded_live_stopped_and_erased_in_seconds(van: Van) -> None:
         assert van.command("status").startswith("idle, blind: no-order\n")
 
         van.command("prekeys", "--count", "1", "--out", van.folder / "prekeys.json")
+        stock = van.ask("status").prekeys
+        for bad in (van.folder / "prekeys.json", van.folder / "no folder" / "prekeys.json"):
+            with pytest.raises(subprocess.CalledProcessError):
+                van.command("prekeys", "--count", "1", "--out", bad)
+        assert van.ask("status").prekeys == stock, "refused before any key was made"
         office = open_prekeys((van.folder / "prekeys.json").read_bytes(), van.scene.van_key.public)
         van.seal_to(office.prekeys[0].recipient)
         (van.folder / "deployment.age").unlink()
