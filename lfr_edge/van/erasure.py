@@ -61,14 +61,12 @@ def write_receipt(
 ) -> Erased:
     """The receipt of what is destroyed. Idempotent: done twice, it is the same receipt.
 
-    `signer` is force, van and the van's key.
+    `signer` is force, van and the van's key. ConfigError or OSError if the disk refuses.
     """
     level, unverified = _reached(terms, cause)
     path = receipt_path(holding.receipts, terms)
-    sent = path.parent / _SENT / path.name
-    if sent.exists():
-        path = sent
-    elif not path.exists():
+    signed = _signed_before(path)
+    if signed is None:
         force, van, key = signer
         receipt = ErasureReceipt(
             force=force,
@@ -81,10 +79,19 @@ def write_receipt(
             level=level,
             unverified=unverified,
         )
+        signed = sign_receipt(receipt, key)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with new_file(path) as file:
-            file.write(sign_receipt(receipt, key))
-    return Erased(level, unverified, hashlib.sha256(path.read_bytes()).hexdigest())
+            file.write(signed)
+    return Erased(level, unverified, hashlib.sha256(signed).hexdigest())
+
+
+def _signed_before(path: Path) -> bytes | None:
+    """The receipt, if there is one. In this order: the sender's thread moves it from the first place to the second."""
+    for place in (path, path.parent / _SENT / path.name):
+        with contextlib.suppress(FileNotFoundError):
+            return place.read_bytes()
+    return None
 
 
 def _reached(terms: Terms, cause: Cause) -> tuple[Level, tuple[Unverified, ...]]:
