@@ -4,8 +4,8 @@ A row stays until it expires: that the broker took it is not enough, because a b
 yet (the control room's inbox will, with the token that only a reader of the alert can know). So everything unexpired is
 sent again after a reconnect; that doubles nothing, because consumers know an alert by its id.
 
-Each kind has tables of its own, so that neither can be taken for the other, and none waits for the other. Beside the
-rows stand the recipients of those of which the van's log does not say yet that they left.
+Each kind has tables of its own, so that neither can be taken for the other, and no alert waits for a test pass. Beside
+the rows stand the recipients of those of which the van's log does not say yet that they left.
 """
 
 import sqlite3
