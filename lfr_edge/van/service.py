@@ -13,12 +13,14 @@ import hashlib
 import logging
 import os
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from enum import Enum
 from importlib.metadata import version
 
 from lfr_edge.audit.checkpoint import log_origin
 from lfr_edge.audit.events import ClockRecovered, CommandReceived, Started, Stopped
+from lfr_edge.audit.fields import Event
 from lfr_edge.audit.log import AuditLog
 from lfr_edge.clock import Clock
 from lfr_edge.config import VanConfig
@@ -100,8 +102,9 @@ class Service:
     def run(self) -> Next:
         """Live until there is a reason to start again, or to end."""
         with closing(self._log):
+            missing = self._history.missing(self._keeper.record)  # by what the process before this one left
             self._duties.erase(self._keeper.decide())  # before anything that the disk, or a file on it, could prevent
-            self._say_started()
+            self._say_started(missing)
             self._custody.tidy()
             self._custody.verify()
             self._say_loaded()
@@ -120,7 +123,7 @@ class Service:
             finally:
                 self._control.close()
 
-    def _say_started(self) -> None:
+    def _say_started(self, missing: Sequence[Event]) -> None:
         started = Started(
             by=SYSTEM,
             why="the daemon starts",
@@ -128,7 +131,7 @@ class Service:
             config_sha256=self._config_sha256,
             engine_set=self._engine_set.digest,
         )
-        self._late.say(started, *self._history.missing(self._keeper.record))
+        self._late.say(started, *missing)
 
     def _say_loaded(self) -> None:
         """What is loaded, for a log that does not know of it: it was begun anew, or its disk failed."""

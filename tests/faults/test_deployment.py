@@ -21,6 +21,7 @@ import pytest
 from support.bech32 import secret_bytes
 from support.custody import ENGINE_SET, Kit, kit
 
+from lfr_edge.audit.events import PeriodEnded
 from lfr_edge.audit.reader import unverified_entries, verify_log
 from lfr_edge.clock import ManualClock
 from lfr_edge.crypto.sealed import SealIdentity
@@ -29,7 +30,6 @@ from lfr_edge.errors import LfrEdgeError, Reason
 from lfr_edge.messages.erasure import open_receipt
 from lfr_edge.messages.examples import ORDER
 from lfr_edge.messages.order import Order
-from lfr_edge.pipeline.outbox import Purged
 from lfr_edge.van import lifecycle
 from lfr_edge.van.authority import Ending
 from lfr_edge.van.commands import Commands
@@ -111,7 +111,7 @@ class Seeing:
 
             def carry_out(commit: Commit) -> None:
                 commit()
-                assert self.period.passes(successor, ("north",), Ending(Purged(0, 0), 50, 2, 1, unhurt=True))
+                assert self.period.passes(successor, ("north",), Ending(None, 50, 2, 1, unhurt=True))
 
             yield carry_out
 
@@ -140,7 +140,7 @@ def be_replaced_and_end(van: Kit) -> None:
                     holder.custody.take(file, "account:technician", period)
             assert period.may_see()
             period.stop_asked = True
-            period.blinded(Ending(Purged(0, 0), 70, 3, 1, unhurt=True))
+            period.blinded(Ending(None, 70, 3, 1, unhurt=True))
     finally:
         holder.close()
     live_and_end(van)
@@ -294,7 +294,10 @@ def require_both_ends(van: Kit) -> None:
     assert van.files() == {f"receipts/{path.name}" for path in waiting(van.state / "receipts")}
     verify_log(van.state / "audit.log", key)
     with (van.state / "audit.log").open("rb") as file:
-        events = [(entry.event.kind, getattr(entry.event, "order", None)) for entry in unverified_entries(file)]
+        entries = [entry.event for entry in unverified_entries(file)]
+    events = [(event.kind, getattr(event, "order", None)) for event in entries]
+    ends = [event.cause for event in entries if isinstance(event, PeriodEnded) and event.order == ORDER.id]
+    assert ends[-1] == "replaced", ends
     for order in (ORDER.id, SUCCESSOR):
         assert {("deployment-loaded", order), ("deployment-erased", order)} <= set(events)
     require_periods_in_order([event for event in events if event[0].startswith("period-")])

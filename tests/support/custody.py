@@ -21,8 +21,10 @@ from lfr_edge.inference.manifest import EngineSet, load_engine_set
 from lfr_edge.messages.examples import ORDER
 from lfr_edge.messages.order import Order, VanAssignment, sign_order
 from lfr_edge.van.custody import Custody
+from lfr_edge.van.duties import Duties
 from lfr_edge.van.history import History
 from lfr_edge.van.keeper import Keeper
+from lfr_edge.van.late_log import LateLog
 from lfr_edge.van.prekeys import PrekeyStock
 from lfr_edge.van.trusted_time import Reading
 from lfr_edge.watchlist.container import write_watchlist
@@ -100,7 +102,7 @@ class Kit:
         )
 
     def process(self) -> Holder:
-        """The van starts."""
+        """The van starts, in the order of `Service.run`."""
         clock = ManualClock(self.clocks.reading.wall)
         key = SigningKey.from_file(self.folder / "alert.key")
         history = History()
@@ -108,8 +110,11 @@ class Kit:
         log = AuditLog.open(self.state / "audit.log", signer, clock, history.hear)
         try:
             keeper = Keeper(self.state / "deployment.json", self.clocks)
-            log.append(*history.missing(keeper.record))
             custody = Custody(self.config, ENGINE_SET, keeper, log, clock)
+            late = LateLog(log)
+            missing = history.missing(keeper.record)
+            Duties(keeper, custody, late).erase(keeper.decide())
+            late.say(*missing)
             custody.tidy()
             custody.verify()
         except BaseException:

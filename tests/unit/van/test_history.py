@@ -56,6 +56,9 @@ def missing(events: list[Event], now: Record) -> list[tuple[str, str | None]]:
         ([LOADED], record(State.IDLE), [("deployment-refused", "power-loss")]),
         ([LOADED], record(State.ARMED, terms=OTHER), [("deployment-refused", "power-loss")]),
         ([LOADED, REFUSED], record(State.IDLE), []),
+        # The van saw under it, and somebody took its record away.
+        ([LOADED, BEGAN], record(State.IDLE), [("period-ended", "power-loss"), ("deployment-refused", "record-lost")]),
+        ([LOADED, BEGAN, ENDED], record(State.IDLE), [("deployment-refused", "record-lost")]),
         ([LOADED], record(State.ENDED, cause="stop"), []),
         ([LOADED, ERASED], record(State.IDLE), []),
         # Live on the disk, and not yet in the log: no period began.
@@ -82,8 +85,8 @@ def test_an_order_that_was_replaced_is_known_until_it_is_erased() -> None:
     assert missing([LOADED, BEGAN], now) == [("period-ended", "replaced")], "cut off between the record and the log"
     assert missing([LOADED, BEGAN], now.model_copy(update={"replaced": None})) == [
         ("period-ended", "power-loss"),
-        ("deployment-refused", "power-loss"),
-    ]
+        ("deployment-refused", "record-lost"),
+    ], "erased only after that is in the log: this is an older record"
 
 
 def test_an_order_is_known_from_its_loading_to_its_end() -> None:
