@@ -21,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 class Ending:
     """How a period of recognition ended. Counts only."""
 
-    purged: Purged | None  # what was not delivered and is deleted; None if that failed
+    purged: Purged | None  # what was not delivered and is deleted; None if nobody had asked for that yet, or it failed
     faces: int
     alerts: int
     test_passes: int
@@ -81,7 +81,7 @@ class Authority(Protocol):
 
     @property
     def revoked(self) -> bool:
-        """Is what was not delivered to be deleted."""
+        """Is what was not delivered under the order that the van sees under, or saw, to be deleted."""
         ...
 
     @property

@@ -181,16 +181,25 @@ class Custody:
     def erase_replaced(self) -> None:
         """The same for the deployment that another one took over from, when nobody compares with its list any more."""
         with self._loading, self._mutex:  # whoever loads is not done before the lists are exchanged
-            replaced = self._keeper.record.replaced
-            if replaced is None:
-                raise RuntimeError("nothing was replaced that is to be erased")
-            self._erase(replaced, "replaced")
+            self._erase(self._replaced(), "replaced")
             self._keeper.replaced_erased()
+
+    def destroy_replaced(self) -> None:
+        """Only key and package of it. DeviceError if the disk refuses."""
+        with self._loading, self._mutex:
+            self._destroy(self._replaced())
 
     def _erase(self, terms: Terms, cause: Cause) -> None:
         self._destroy(terms)
         van = (self._config.force, self._config.van, self._key)
-        done = write_receipt(self.holding, terms, cause, van, self._keeper.no_earlier())
+        try:
+            done = write_receipt(self.holding, terms, cause, van, self._keeper.no_earlier())
+        except OSError as error:
+            raise DeviceError(
+                Reason.FILE_UNWRITABLE,
+                f"the erasure receipt of order '{terms.order}' cannot be written: {error.strerror}",
+                fix="make room on the disk, or mend it",
+            ) from error
         event = DeploymentErased(
             by=SYSTEM,
             why=f"the deployment ended: {cause}",
@@ -210,6 +219,12 @@ class Custody:
         if record.state is not State.ENDED or record.terms is None or record.cause is None or record.erased:
             raise RuntimeError("nothing has ended that is to be erased")
         return record.terms, record.cause
+
+    def _replaced(self) -> Terms:
+        replaced = self._keeper.record.replaced
+        if replaced is None:
+            raise RuntimeError("nothing was replaced that is to be erased")
+        return replaced
 
     def _destroy(self, terms: Terms) -> None:
         try:

@@ -42,7 +42,7 @@ from lfr_edge.van.bus import Bus
 from lfr_edge.van.cameras import open_cameras
 from lfr_edge.van.custody import find_identity, stock_of
 from lfr_edge.van.deployment import Deployment
-from lfr_edge.van.erasure import hand_over
+from lfr_edge.van.erasure import Handover
 from lfr_edge.van.mandate import Mandate
 from lfr_edge.van.period_log import CameraLog, LoggedSealer
 from lfr_edge.van.sender import Sender
@@ -93,6 +93,7 @@ class Daemon:
             status = self._first_status(session, config_sha256)
             self._told = self._order.id  # the order that was last said on the bus
             self._bus = Bus(config.broker, config.force, status, clock, self._authority)
+            self._hand_over = Handover(config.state / "receipts", self._bus.publish_receipt)
             self._sender = Sender(self._outbox, self._bus, clock, self._authority.note, self._tell)
             if_refused.pop_all()
 
@@ -192,9 +193,9 @@ class Daemon:
         _LOG.info("blind: cameras closed, faces and list wiped")
 
     def _purged(self) -> Purged | None:
-        """Delete what was not delivered, if that was asked for; how many that were, None if it failed."""
+        """Delete what was not delivered, if that was asked for: how many that were; None if it was not, or failed."""
         if not self._authority.revoked:
-            return Purged(0, 0)
+            return None
         try:
             return purge(self._outbox, self._order.id)
         except DeviceError as error:  # the authority must hear of the end all the same
@@ -246,7 +247,7 @@ class Daemon:
         retired, self._mandate = self._mandate, successor
         retired.close()
         order, recogniser = successor.order, self._recognition.recogniser
-        if not self._authority.passes(order, tuple(self._cameras), self._ending(Purged(0, 0), unhurt=True)):
+        if not self._authority.passes(order, tuple(self._cameras), self._ending(None, unhurt=True)):
             raise RuntimeError("the package is not the one that was verified a moment ago")
         self._before = self._counted()
         recogniser.take_over(successor.watchlist, successor.decider, successor.sealer)
@@ -272,7 +273,7 @@ class Daemon:
         if order != self._told and not self._stopping.is_set():
             self._bus.announce("live", order=order)
             self._told = order
-        hand_over(self._config.state / "receipts", self._bus.publish_receipt)
+        self._hand_over()
 
     @property
     def _order(self) -> Order:

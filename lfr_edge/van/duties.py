@@ -34,9 +34,16 @@ class Duties:
         self.erase_replaced(decision)
 
     def erase_replaced(self, decision: Decision) -> None:
-        """Erase what was replaced, if the decision says so: the van may see meanwhile."""
-        if Action.ERASE_REPLACED in decision.actions:
-            self._attempt(self._custody.erase_replaced, "the erasure of what was replaced is not complete")
+        """Erase what was replaced, if the decision says so: the van may see meanwhile.
+
+        Its key does not wait for the log; the entry of its erasure does, for that of the end of its period.
+        """
+        if Action.ERASE_REPLACED not in decision.actions:
+            return
+        failed = "the erasure of what was replaced is not complete"
+        self._attempt(self._custody.destroy_replaced, failed)  # returns when whoever takes over has told the log
+        if not self._late.waits:
+            self._attempt(self._custody.erase_replaced, failed)
 
     def destroy(self) -> None:
         """Destroy key and package of what has ended, before anything is said of it."""

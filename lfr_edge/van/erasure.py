@@ -7,6 +7,7 @@ that all before it was done.
 
 import contextlib
 import hashlib
+import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,8 @@ from lfr_edge.files import new_file, sync_folder
 from lfr_edge.messages.erasure import ErasureReceipt, Level, Unverified, sign_receipt
 from lfr_edge.van.lifecycle import Cause, Terms
 from lfr_edge.van.prekeys import PrekeyStock
+
+_LOG = logging.getLogger(__name__)
 
 _SENT = "sent"
 
@@ -127,12 +130,28 @@ def waiting(receipts: Path) -> list[Path]:
     return sorted(files, key=lambda path: path.stat().st_mtime)
 
 
-def hand_over(receipts: Path, publish: Callable[[bytes], None]) -> None:
-    """Give the broker what waits. What it does not take waits here; whoever publishes says so in the log."""
-    with contextlib.suppress(DeviceError):
-        for receipt in waiting(receipts):
-            publish(receipt.read_bytes())
+class Handover:
+    """Gives receipts to the broker. What it does not take waits here; whoever publishes says so."""
+
+    def __init__(self, receipts: Path, publish: Callable[[bytes], None]) -> None:
+        self._receipts = receipts
+        self._publish = publish
+        self._complained: set[str] = set()
+
+    def __call__(self) -> None:
+        """Try what waits. A receipt that the disk holds up is said once, tried again, and holds up no other."""
+        with contextlib.suppress(DeviceError):
+            for receipt in waiting(self._receipts):
+                self._give(receipt)
+
+    def _give(self, receipt: Path) -> None:
+        try:
+            self._publish(receipt.read_bytes())
             note_sent(receipt)
+        except OSError as error:
+            if receipt.name not in self._complained:
+                _LOG.error("the erasure receipt %s is not handed over: %s", receipt.name, error.strerror)
+            self._complained.add(receipt.name)
 
 
 def note_sent(receipt: Path) -> None:

@@ -85,6 +85,8 @@ class Period:
     def may_see(self) -> bool:
         """See `Authority`. A disk that takes no record blinds too."""
         decision = self.keeper.decide()
+        if self.late.waits:
+            self.late.say()
         self.duties.erase_replaced(decision)
         return decision.record.state is State.LIVE
 
@@ -115,7 +117,7 @@ class Period:
     def blinded(self, ending: Ending) -> None:
         """See `Authority`: the key of what ended is destroyed before anything is said of it."""
         self.keeper.rest()
-        record, order = self.keeper.record, self._order_id
+        record = self.keeper.record
         ended = record.state is State.ENDED and not record.erased
         try:
             if ended:
@@ -124,8 +126,8 @@ class Period:
                 self.late.say(self._ended(self._began, ending, self._cause(ending)))
         finally:
             self._blind.set()  # whoever asked for the end hears of it when it is in the log
-        if self.revoked and ending.purged is not None:
-            self.duties.purged(order, ending.purged)
+        if self._began is not None and ending.purged is not None:  # else whoever is blind has to
+            self.duties.purged(self._began, ending.purged)
         if ended:
             self.duties.erase(self.keeper.decide())
 
@@ -136,9 +138,8 @@ class Period:
 
     @property
     def revoked(self) -> bool:
-        """See `Authority`."""
-        record = self.keeper.record
-        return record.terms is not None and record.terms.order in record.purge
+        """See `Authority`: not the loaded order, which may be another one that nothing was seen under."""
+        return self._began in self.keeper.record.purge
 
     @property
     def last_word(self) -> str:
@@ -184,10 +185,3 @@ class Period:
         """Is this the order that was verified: the file may have been exchanged since."""
         terms = self.keeper.record.terms
         return terms is not None and (order.id, order.watchlist_sha256) == (terms.order, terms.watchlist_sha256)
-
-    @property
-    def _order_id(self) -> str:
-        terms = self.keeper.record.terms
-        if terms is None:
-            raise RuntimeError("there is no order")
-        return terms.order

@@ -12,7 +12,7 @@ from lfr_edge.van.authority import Authority
 from lfr_edge.van.bus import Bus
 from lfr_edge.van.custody import Custody
 from lfr_edge.van.daemon import open_outbox, purge
-from lfr_edge.van.erasure import hand_over
+from lfr_edge.van.erasure import Handover
 from lfr_edge.van.sender import Sender
 from lfr_edge.van.stages import Stage
 
@@ -30,7 +30,6 @@ class Post:
         record = custody.record
         self._van = config.van
         self._clock = clock
-        self._receipts = custody.holding.receipts
         self._outbox, session = open_outbox(config.state)
         status = Status(
             van=config.van,
@@ -43,6 +42,7 @@ class Post:
             software=version("lfr-edge"),
         )
         self._bus = Bus(config.broker, config.force, status, clock, authority)
+        self._hand_over = Handover(custody.holding.receipts, self._bus.publish_receipt)
         self._sender = Sender(self._outbox, self._bus, clock, authority.note)
         self._send = Stage("send", self._sender.run, lambda: None)
         self._said: tuple[str, Reason | None] | None = None
@@ -76,7 +76,7 @@ class Post:
         if now_ns - self._reported_ns >= 1_000_000_000:
             self._reported_ns = now_ns
             self._bus.report(self._health())
-            hand_over(self._receipts, self._bus.publish_receipt)
+            self._hand_over()
 
     def purge(self, order: str) -> Purged:
         """Delete what waits of this order; returns how much that was. DeviceError if the disk refuses."""

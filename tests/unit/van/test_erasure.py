@@ -1,6 +1,8 @@
 """Receipts between the thread that writes them and the one that hands them to the broker."""
 
+import errno
 import hashlib
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -13,7 +15,7 @@ from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.files import new_file
 from lfr_edge.messages.examples import ORDER, RECIPIENT
 from lfr_edge.van import erasure
-from lfr_edge.van.erasure import Erased, Holding, note_sent, waiting, write_receipt
+from lfr_edge.van.erasure import Erased, Handover, Holding, note_sent, waiting, write_receipt
 from lfr_edge.van.lifecycle import Terms
 from lfr_edge.van.prekeys import PrekeyStock
 
@@ -68,3 +70,28 @@ def test_a_receipt_that_leaves_while_it_is_looked_for_is_not_written_twice(
     monkeypatch.setattr(Path, "read_bytes", too_late)
     assert written(holding) == first
     assert waiting(holding.receipts) == []
+
+
+def test_a_receipt_that_the_disk_holds_up_is_said_once_and_holds_up_no_other(
+    holding: Holding, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    written(holding, "first")
+    written(holding, "second")
+    given: list[bytes] = []
+    hand_over = Handover(holding.receipts, given.append)
+
+    def full(receipt: Path) -> None:
+        if receipt.name.startswith("first"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        note_sent(receipt)
+
+    with monkeypatch.context() as patched, caplog.at_level(logging.ERROR):
+        patched.setattr(erasure, "note_sent", full)
+        for _ in range(3):
+            hand_over()
+    assert [path.name.split("-")[0] for path in waiting(holding.receipts)] == ["first"]
+    assert len(caplog.records) == 1
+    assert "No space left" in caplog.text
+    hand_over()
+    assert waiting(holding.receipts) == []
+    assert len(set(given)) == 2

@@ -1,9 +1,11 @@
 """The van's life with a stand-in for recognition: what blinds it, what it records, and what it does next."""
 
 import base64
+import errno
 import json
 import mmap
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +14,7 @@ from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from support.custody import Kit, kit
@@ -31,10 +33,12 @@ from lfr_edge.pipeline.outbox import Purged
 from lfr_edge.van import erasure as erasing
 from lfr_edge.van import keeper as keeping
 from lfr_edge.van import service as serving
-from lfr_edge.van.authority import Authority, Ending
+from lfr_edge.van.authority import Authority, DemoWindow, Ending
 from lfr_edge.van.control import Order, Reply, ask
+from lfr_edge.van.daemon import Daemon
 from lfr_edge.van.history import History
 from lfr_edge.van.lifecycle import Record, Request, State
+from lfr_edge.van.period import Period
 from lfr_edge.van.service import Next, Service
 from lfr_edge.van.succession import Commit
 from lfr_edge.van.trusted_time import Reading
@@ -105,10 +109,11 @@ class FakeDaemon:
 
         def carry_out(commit: Commit) -> None:
             commit()
-            before = Ending(Purged(0, 0), 40, 1, 0, unhurt=True)
+            before = Ending(None, 40, 1, 0, unhurt=True)
             if not self._authority.passes(self.exchanged or order, ("north",), before):
                 raise RuntimeError("another order")
             type(self).passed += 1
+            type(self).order = order
 
         time.sleep(self.preparing_s)
         yield carry_out
@@ -119,7 +124,8 @@ class FakeDaemon:
             while not self.fails and not self._stop_asked and self._authority.may_see():
                 self._authority.purge(lambda _: Purged(0, 0))
                 time.sleep(0.01)
-        self._authority.blinded(Ending(Purged(0, 0), 50, 2, 1, unhurt=not self.fails))
+        purged = Purged(2, 1) if self._authority.revoked else None
+        self._authority.blinded(Ending(purged, 50, 2, 1, unhurt=not self.fails))
         return not self.fails
 
 
@@ -300,6 +306,51 @@ def test_an_ended_deployment_can_still_be_revoked(running: Running) -> None:
     assert erased.model_dump()["alerts"] == 3
 
 
+def test_a_revocation_that_comes_while_the_van_goes_blind_is_carried_out_by_the_next_process(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(running)
+    FakePost.purged.clear()
+    genuine = Period.blinded
+
+    def revoked_meanwhile(period: Period, ending: Ending) -> None:
+        period.keeper.end(ORDER.id, Request.REVOKE)
+        genuine(period, ending)
+
+    monkeypatch.setattr(Period, "blinded", revoked_meanwhile)
+    ask(running.control, Order(do="stop"))
+    assert running.end() is Next.AGAIN
+    assert running.record().purge == (ORDER.id,)
+    assert running.events("alerts-erased") == []
+    with restarted(running) as again:
+        again.wait(lambda: not again.record().purge)
+        assert FakePost.purged == [ORDER.id]
+        (erased,) = again.events("alerts-erased")
+    assert erased.model_dump()["alerts"] == 3
+
+
+def test_a_daemon_that_nobody_asked_to_delete_anything_does_not_say_that_it_did() -> None:
+    daemon = Daemon.__new__(Daemon)  # without engines and cameras
+    daemon._authority = DemoWindow(ORDER.model_copy(update={"demo": True}), ManualClock())
+    assert daemon._purged() is None
+
+
+def test_a_revocation_of_what_replaced_an_order_whose_engines_load_is_not_credited_to_the_wrong_one(
+    running: Running,
+) -> None:
+    fake().building_s = 3.0
+    running.load()
+    running.wait(lambda: running.record().state is State.LIVE)
+    load_another(running)
+    FakePost.purged.clear()
+    ask(running.control, Order(do="revoke"))
+    assert running.end() is Next.AGAIN
+    assert running.record().purge == ("another",), "nothing was seen under it, nor deleted"
+    assert running.events("alerts-erased") == []
+    with restarted(running) as again:
+        again.wait(lambda: FakePost.purged == ["another"] and not again.record().purge)
+
+
 def test_a_van_that_cannot_delete_what_was_revoked_sends_nothing_and_does_not_see(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -405,6 +456,45 @@ def test_an_order_takes_over_from_a_live_one_and_the_log_tells_their_periods_apa
     assert ended == [(ORDER.id, "replaced", 40, 1), ("another", "stop", 50, 2)]
 
 
+def test_a_takeover_that_the_log_did_not_take_is_in_it_as_soon_as_there_is_room(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(running)
+    key = running.van.state / "prekeys" / f"{running.van.recipient}.prekey"
+    with monkeypatch.context() as patched:
+        patched.setattr(AuditLog, "append", full_of("period-began"))
+        load_another(running)
+        running.wait(lambda: not key.exists())  # it does not wait for the log
+        time.sleep(0.3)
+        assert running.events("deployment-erased") == []
+    running.wait(lambda: running.record().replaced is None)
+    began = [event.model_dump()["order"] for event in running.events("period-began")]
+    assert (began, fake().opened, running.record().state) == ([ORDER.id, "another"], 1, State.LIVE)
+    with (running.van.state / "audit.log").open("rb") as file:
+        kinds = [entry.event.kind for entry in unverified_entries(file)]
+    assert kinds[-3:] == ["period-ended", "period-began", "deployment-erased"]
+
+
+def test_a_disk_without_room_for_a_receipt_does_not_blind_and_it_is_written_when_there_is(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(running)
+    genuine = Path.mkdir
+
+    def full(path: Path, *args: Any, **options: Any) -> None:
+        if path.name == "receipts":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        genuine(path, *args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "mkdir", full)
+        load_another(running)
+        time.sleep(0.3)
+        assert running.record().replaced is not None
+    running.wait(lambda: running.record().replaced is None)
+    assert (running.next, running.record().state, fake().opened) == (None, State.LIVE, 1)
+
+
 def test_a_stop_does_not_wait_for_a_list_that_is_being_opened(running: Running) -> None:
     live(running)
     fake().preparing_s = 3.0
@@ -469,6 +559,41 @@ def test_a_start_ends_the_period_that_the_log_knows_whatever_the_record_says(run
         history.hear(event)
     ended = history.missing(running.record())[0].model_dump()
     assert (ended["kind"], ended["order"]) == ("period-ended", ORDER.id)
+
+
+@pytest.mark.parametrize("erased", [False, True], ids=["loaded", "window-over"])
+def test_a_start_says_why_a_period_ended_as_the_process_before_left_it(running: Running, *, erased: bool) -> None:
+    """The power fails while the van sees; in one case the window closes while it is off."""
+    live(running)
+    files = running.van.folder / "at-the-power-cut"
+    shutil.copytree(running.van.state, files)
+    if erased:
+        running.van.clocks.advance(24 * 3600)
+    with restarted(running, files) as again:
+        if erased:
+            again.wait(lambda: again.record().erased)
+        causes = [event.model_dump()["cause"] for event in again.events("period-ended")]
+    assert causes[0] == "power-loss"
+
+
+def test_a_start_after_a_takeover_that_the_log_did_not_hear_of_says_replaced(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(running)
+    files = running.van.folder / "at-the-power-cut"
+    genuine = Period.passes
+
+    def power_fails(period: Period, *arguments: Any) -> bool:
+        shutil.copytree(running.van.state, files)
+        return genuine(period, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Period, "passes", power_fails)
+        load_another(running)
+    with restarted(running, files) as again:
+        again.wait(lambda: again.record().replaced is None)
+        ended = again.events("period-ended")[0]
+    assert (ended.model_dump()["order"], ended.model_dump()["cause"]) == (ORDER.id, "replaced")
 
 
 def test_an_order_that_is_not_the_verified_one_opens_no_camera(running: Running) -> None:
@@ -822,14 +947,18 @@ def test_a_power_cut_leaves_no_period_open_in_the_log(
 
 
 @contextmanager
-def restarted(running: Running) -> Iterator[Running]:
-    """The next process of the same van."""
+def restarted(running: Running, disk: Path | None = None) -> Iterator[Running]:
+    """The next process of the same van; after a power cut, which left this on its `disk`."""
     running.service.stop()
     running.end()
+    if disk is not None:
+        shutil.rmtree(running.van.state)
+        disk.rename(running.van.state)
     FakePost.said.clear()
+    before = fake().opened
     again = Running(running.van, running.control)
     try:
-        again.wait(lambda: FakePost.said)
+        again.wait(lambda: FakePost.said or fake().opened > before)
         yield again
     finally:
         again.service.stop()
