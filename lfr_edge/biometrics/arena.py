@@ -122,6 +122,12 @@ class Arena:
             return len(self._map) - sum(size for _, size in self._free)
 
     @property
+    def most_passing_bytes(self) -> int:
+        """The most that comes and goes has taken at once so far: rows with a deadline."""
+        with self._mutex:
+            return self._most_passing
+
+    @property
     def spare_bytes(self) -> int:
         """What more may stay, so that as much as ever before can still come and go: rows with a deadline."""
         with self._mutex:

@@ -233,7 +233,8 @@ class Daemon:
         needed = bytes_to_open(order.template_count, self._engine_set.dimension)
         missing = needed - self._arena.spare_bytes
         if missing > 0:
-            enough = self._config.memory_mib + -(-missing >> 20)
+            # Pictures can come to take more than so far, when the machine is busier: room for twice as much.
+            enough = self._config.memory_mib + -(-(missing + self._arena.most_passing_bytes) >> 20)
             raise DeviceError(
                 Reason.MEMORY_EXHAUSTED,
                 f"the list of order '{order.id}' does not fit into memory beside the one that it replaces",

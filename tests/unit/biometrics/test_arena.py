@@ -153,6 +153,7 @@ def test_what_is_spare_leaves_room_for_the_most_that_ever_came_and_went() -> Non
         assert arena.spare_bytes == whole - 1280
     kept = arena.lease(TEMPLATES, (6400 - 1280,))
     assert arena.spare_bytes == whole - 6400
+    assert arena.most_passing_bytes == 1280
     kept.release()
     assert arena.spare_bytes == whole - 1280, "what has gone for good is spare again"
 
