@@ -1,6 +1,7 @@
 """What every test may use: the shared data where it is, and an engine set fetched from it."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from lfr_edge.inference.manifest import EngineSet, load_engine_set
 from lfr_edge.inference.store import EngineStore
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# A shell starts what it puts into the background with SIGINT ignored, and a test's own processes would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
