@@ -1,6 +1,6 @@
 """The references of a deployment in memory, and the search over them.
 
-Exact: one matrix product over all templates, several templates per entry, the result per entry. Templates are of
+Exact: the product with every template, several templates per entry, the result per entry. Templates are of
 enrolled people only; the probe's features and its scores lie in memory that the caller leased. Reading a watchlist is
 `container`'s business, what scores are lowered by is `crowding`'s, deciding on a candidate is the pipeline's.
 """
@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 
 from lfr_edge.biometrics.arena import Lease
 from lfr_edge.watchlist.entries import Entry
+
+# Where the templates lie in the caches, one product is quicker (0.7 of the time); else it reads memory more slowly than
+# the products of one row after the other do, on one of three machines at half their speed.
+_MOST_CACHED_BYTES = 16 << 20
+_row_by_row = getattr(np, "vecdot", np.matmul)  # of numpy 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,9 @@ class Watchlist:
 
         `features` (D,) of length 1; `scores` (N,) is the caller's leased workspace and holds nothing useful afterwards.
         """
-        np.matmul(self._templates.array, features, out=scores)
+        templates = self._templates.array
+        multiply = np.matmul if templates.nbytes <= _MOST_CACHED_BYTES else _row_by_row
+        multiply(templates, features, out=scores)
         return self._best_two(scores)
 
     def wipe(self) -> None:

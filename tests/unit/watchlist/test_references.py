@@ -1,6 +1,8 @@
 """The search: exact, per entry, and without a word about anybody left behind."""
 
+import tracemalloc
 from collections.abc import Callable
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.biometrics.retention import TEMPLATES, WORKSPACE
+from lfr_edge.watchlist import references
 from lfr_edge.watchlist.entries import Entry
 from lfr_edge.watchlist.references import Watchlist
 
@@ -45,8 +48,10 @@ def brute_force(
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.integers(0, 2**32 - 1))
-def test_search_equals_brute_force_with_several_templates_per_entry(templates_per_entry: list[int], seed: int) -> None:
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.integers(0, 2**32 - 1), st.sampled_from([0, 1 << 20]))
+def test_search_equals_brute_force_with_several_templates_per_entry(
+    templates_per_entry: list[int], seed: int, most_cached_bytes: int
+) -> None:
     random = np.random.default_rng(seed)
     owners = [entry for entry, count in enumerate(templates_per_entry) for _ in range(count)]
     drawn = random.standard_normal((len(owners) + 2, DIMENSION)).astype(np.float32)
@@ -59,7 +64,10 @@ def test_search_equals_brute_force_with_several_templates_per_entry(templates_pe
         for number in range(len(templates_per_entry))
     )
     watchlist = watchlist_of(arena, entries, rows, owners, lowered)
-    with arena.lease(WORKSPACE, (len(owners),), np.float32) as scores:
+    with (
+        patch.object(references, "_MOST_CACHED_BYTES", most_cached_bytes),
+        arena.lease(WORKSPACE, (len(owners),), np.float32) as scores,
+    ):
         found = [watchlist.search(probe, scores=scores.array) for probe in probes]
     watchlist.wipe()
     for probe, (first, second) in zip(probes, found, strict=True):
@@ -130,3 +138,20 @@ def test_a_search_keeps_no_view_of_what_it_was_given(
     scores.release()
     watchlist.wipe()
     assert arena.leased_bytes == 0
+
+
+@pytest.mark.parametrize("most_cached_bytes", [0, 1 << 20])
+def test_a_search_puts_no_score_anywhere_but_where_it_was_told_to(
+    most_cached_bytes: int, make_entry: Callable[..., Entry], unit_rows: Callable[[int, int], NDArray[np.float32]]
+) -> None:
+    count = 4000
+    rows = unit_rows(count, DIMENSION)
+    watchlist = watchlist_of(Arena(1 << 20), (make_entry(0), make_entry(1)), rows, [0] + [1] * (count - 1))
+    scores = np.empty(count, np.float32)
+    with patch.object(references, "_MOST_CACHED_BYTES", most_cached_bytes):
+        tracemalloc.start()
+        watchlist.search(rows[7], scores=scores)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most < scores.nbytes / 4
+    watchlist.wipe()
