@@ -122,7 +122,7 @@ class _Container:
         self._name = redacted(source)
         self._silence_s = timeouts_s[1]
         if kind is Kind.FILE:
-            _require_content(source, self._name)
+            require_content(source)
         self._container = self._opened(source, timeouts_s)
         self._packets = self._video_packets()
 
@@ -242,7 +242,9 @@ def _how_to_open(source: str, kind: Kind) -> tuple[str, str | None, dict[str, st
     return f"file:{source}", None, options
 
 
-def _require_content(source: str, name: str) -> None:
+def require_content(source: str) -> None:
+    """DeviceError unless there is such a file, with something in it. Nothing of it is opened."""
+    name = redacted(source)
     try:
         size_bytes = Path(source).stat().st_size if Path(source).is_file() else None
     except (OSError, ValueError):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lfr_edge.adapters.av_camera import AvCamera, CameraSettings
-from lfr_edge.adapters.av_source import kind_of
+from lfr_edge.adapters.av_source import Kind, kind_of, require_content
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.clock import Clock
 from lfr_edge.config import CameraConfig
@@ -19,6 +19,13 @@ def open_cameras(cameras: Sequence[CameraConfig], arena: Arena, clock: Clock) ->
         )
         for camera in cameras
     }
+
+
+def require_present(cameras: Sequence[CameraConfig]) -> None:
+    """DeviceError for a file that is missing or empty. Opens nothing: for as long as the van is blind."""
+    for camera in cameras:
+        if kind_of(camera.source) is Kind.FILE:
+            require_content(camera.source)
 
 
 def require_playable(source: str, arena: Arena, clock: Clock) -> None:
