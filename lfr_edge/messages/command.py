@@ -35,6 +35,8 @@ class CommandResult(Message):
     """Of the command as it came."""
     outcome: Literal["done", "refused"]
     reason: Identifier | None = None
+    loaded: Identifier | None = None
+    """Another order, which the van holds all the same, and may see under."""
     at: UtcTime
 
 

@@ -18,8 +18,8 @@ _LOG = logging.getLogger(__name__)
 _LARGEST_BYTES = 16 * 1024
 _MOST_ANSWERS = 100  # whoever floods us gets fewer
 
-CarryOut = Callable[[StopCommand], None]
-"""Returns when the van's record says so. PolicyError if it may not."""
+CarryOut = Callable[[StopCommand], str | None]
+"""Returns when the van's record says so: another order, if one is loaded all the same. PolicyError if it may not."""
 
 
 class Commands:
@@ -36,8 +36,9 @@ class Commands:
     def receive(self, untrusted: bytes) -> None:
         """Do what it says, if it is signed by somebody whom this van trusts, and meant for this van."""
         reason: Reason | None = None
+        loaded: str | None = None
         try:
-            self._carry_out(self._checked(untrusted))
+            loaded = self._carry_out(self._checked(untrusted))
         except LfrEdgeError as refusal:
             reason = refusal.reason
             _LOG.warning("a command was refused: %s", refusal)
@@ -47,6 +48,7 @@ class Commands:
             command_sha256=hashlib.sha256(untrusted).hexdigest(),
             outcome="refused" if reason else "done",
             reason=reason.value if reason else None,
+            loaded=loaded,
             at=self._clock.utc(),
         )
         self._answers.append(answer)

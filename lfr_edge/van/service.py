@@ -277,12 +277,17 @@ class Service:
         )
         self._log.append(event)
 
-    def _carry_out(self, command: StopCommand) -> None:
-        """A signed command: the end is on the disk when this returns, and the van blind a moment later."""
+    def _carry_out(self, command: StopCommand) -> str | None:
+        """A signed command: the end is on the disk when this returns, and the van blind a moment later.
+
+        Unless another order is loaded, which the command does not end: that one is returned.
+        """
         do = "revoke" if command.revoke else "stop"
         if self._keeper.end(command.order, _REQUESTS[do]) and self._daemon is not None:
             self._daemon.look()
         self._note_command(do, f"person:{command.by[:200]}", command.why, command.order)
+        loaded = lifecycle.loaded(self._keeper.record)
+        return loaded.order if loaded is not None else None
 
     def _note_command(self, command: str, by: str, why: str, order: str | None) -> None:
         event = CommandReceived(by=by, why=why, command=command, outcome="done", order=order)

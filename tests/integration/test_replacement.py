@@ -366,7 +366,9 @@ def test_a_replaced_order_that_is_revoked_loses_what_still_waits_while_the_van_g
     what = ["--key", files.key, "--command-key", van.folder / "command.key", "--force", FORCE, "--van", VAN]
     who = ["--order", FIRST, "--by", "Insp B. Example", "--why", "the wrong list", "--revoke"]
     command = [sys.executable, "-m", "lfr_edge.cli.main", "control-room", "stop", *where, *what, *who]
-    subprocess.run(command, check=True, capture_output=True)
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert told.splitlines()[0] == f"{VAN}: done"
+    assert f"order '{SECOND}' is loaded there and goes on" in told
     van.wait(lambda: van.waiting() == {SECOND: 2})
     assert (van.ask("status").state, van.ask("status").order) == ("live", SECOND)
     assert "alerts-erased" in [event.kind for event in van.events()]

@@ -20,7 +20,12 @@ class Van:
     def __init__(self, *trusted: SigningKey) -> None:
         self.carried_out: list[StopCommand] = []
         clock = ManualClock(datetime(2026, 6, 20, tzinfo=timezone.utc))
-        self.commands = Commands("example", "van-1", [key.public for key in trusted], self.carried_out.append, clock)
+        self.commands = Commands("example", "van-1", [key.public for key in trusted], self._carry_out, clock)
+        self.loaded: str | None = None
+
+    def _carry_out(self, command: StopCommand) -> str | None:
+        self.carried_out.append(command)
+        return self.loaded
 
     def told(self, untrusted: bytes) -> str | None:
         """The reason of its refusal."""
@@ -66,11 +71,21 @@ def test_a_van_that_trusts_nobody_takes_no_command() -> None:
 def test_a_refusal_of_the_van_is_the_answer() -> None:
     van = Van(COMMANDER)
 
-    def refuse(_: StopCommand) -> None:
+    def refuse(_: StopCommand) -> str | None:
         raise PolicyError(Reason.FILE_UNWRITABLE, "the disk is full", fix="make room")
 
     van.commands._carry_out = refuse
     assert van.told(sign_command(STOP, COMMANDER)) == Reason.FILE_UNWRITABLE.value
+
+
+@pytest.mark.parametrize("loaded", [None, "order-2"])
+def test_an_order_that_is_loaded_all_the_same_is_part_of_the_answer(loaded: str | None) -> None:
+    van = Van(COMMANDER)
+    van.loaded = loaded
+    van.commands.receive(sign_command(STOP, COMMANDER))
+    answer = van.commands.next_answer()
+    assert answer is not None
+    assert (answer.outcome, answer.loaded) == ("done", loaded)
 
 
 def test_a_flood_keeps_the_last_hundred_answers() -> None:
