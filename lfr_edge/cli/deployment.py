@@ -57,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
         return _prekeys(config, options.count, options.out)
     if options.action == "unlock":
         reply = _unlock(config, options.share)
+        print("this is the order's share")
     elif options.action == "load":
         reply = ask(config.control, Order(do="load"), options.package)
     elif options.action == "stop":
@@ -129,7 +130,8 @@ def _recover_clock(config: VanConfig, statement: Path | None) -> int:
 
 
 def _show(reply: Reply) -> None:
-    print(f"{reply.state}{f', blind: {reply.blind}' if reply.blind else ''}")
+    blind = f", blind: {', '.join(reply.blind)}" if reply.blind else ""
+    print(f"{reply.state}{blind}")
     if reply.order is not None and reply.not_before is not None and reply.not_after is not None:
         gone = ", erased" if reply.erased else ""
         print(f"  order    {reply.order}{gone}")

@@ -53,7 +53,8 @@ class Reply(Message):
     fix: str = ""
     reason: Identifier | None = None
     state: Identifier | None = None
-    blind: Identifier | None = None
+    blind: tuple[Identifier, ...] = ()
+    """Each reason why the van does not see."""
     order: Identifier | None = None
     not_before: UtcTime | None = None
     not_after: UtcTime | None = None

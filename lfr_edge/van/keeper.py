@@ -53,7 +53,7 @@ class Keeper:
         stored = _read(path)
         time = believe(stored.anchor if stored else None, clocks.read())
         self._record = lifecycle.restarted(stored) if stored else lifecycle.first_record(time)
-        self._blind: Reason | None = Reason.NO_ORDER
+        self._blind: tuple[Reason, ...] = (Reason.NO_ORDER,)
         self._unwritten = False
         self._restrict(self._record)
 
@@ -70,8 +70,8 @@ class Keeper:
             return self._unwritten
 
     @property
-    def blind(self) -> Reason | None:
-        """Why the van does not see, as of the last decision."""
+    def blind(self) -> tuple[Reason, ...]:
+        """Why the van does not see, as of the last decision; empty if it does."""
         with self._mutex:
             return self._blind
 
@@ -150,7 +150,7 @@ class Keeper:
         except ConfigError as error:
             self._complain(error)
             self._record = lifecycle.restarted(decision.record)
-            return replace(decision, record=self._record, actions=(Action.BLIND,), blind=error.reason)
+            return replace(decision, record=self._record, actions=(Action.BLIND,), blind=(error.reason,))
         return decision
 
     def end(self, order: str, request: Request) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
+from functools import partial
 from typing import Literal
 
 from lfr_edge.errors import PolicyError, Reason
@@ -113,11 +114,11 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to write, then what to do; and while the van is blind, why."""
+    """What to write, then what to do; and while the van is blind, why: every reason that holds."""
 
     record: Record
     actions: tuple[Action, ...]
-    blind: Reason | None
+    blind: tuple[Reason, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,11 @@ class _Case:
         return self.record.terms
 
     @property
+    def too_early(self) -> bool:
+        """By a clock that is believed: the mark alone may be of long ago."""
+        return self.time.doubt is None and self.time.no_earlier < self.terms.not_before
+
+    @property
     def revoked(self) -> bool:
         return self.request is Request.REVOKE or bool(self.record.purge)
 
@@ -146,11 +152,10 @@ class Rule:
     holds: Callable[[_Case], bool]
     to: State
     actions: tuple[Action, ...]
-    why: Reason | None  # why the van is blind then
+    why: Reason | None = None  # why the van is blind then; else it waits for something
     cause: Cause | None = None
 
 
-_LOCKED = "the unlock share is missing that the order asks for"
 _END = (Action.BLIND, Action.ERASE)
 _ENDINGS = (
     Rule("`stop`", lambda case: case.request is Request.STOP, State.ENDED, _END, Reason.STOPPED, "stop"),
@@ -189,19 +194,24 @@ _ENDINGS = (
 )
 
 
+_WAITS: tuple[tuple[str, Callable[[_Case], Reason | None]], ...] = (
+    ("the clock is doubtful", lambda case: case.time.doubt),
+    ("a condition is not met", lambda case: case.conditions.fault),
+    (
+        "the unlock share is missing that the order asks for",
+        lambda case: Reason.UNLOCK_REQUIRED if case.conditions.locked else None,
+    ),
+    ("`not_before` has not come", lambda case: Reason.OUTSIDE_WINDOW if case.too_early else None),
+)
+"""What a van waits for, blind: all of it is said."""
+
+
 def _waiting(actions: tuple[Action, ...]) -> tuple[Rule, ...]:
-    return (
-        Rule("the clock is doubtful", lambda case: case.time.doubt is not None, State.ARMED, actions, None),
-        Rule("a condition is not met", lambda case: case.conditions.fault is not None, State.ARMED, actions, None),
-        Rule(_LOCKED, lambda case: case.conditions.locked, State.ARMED, actions, Reason.UNLOCK_REQUIRED),
-        Rule(
-            "`not_before` has not come",
-            lambda case: case.time.no_earlier < case.terms.not_before,
-            State.ARMED,
-            actions,
-            Reason.OUTSIDE_WINDOW,
-        ),
-    )
+    return tuple(Rule(when, partial(_waits, reason), State.ARMED, actions) for when, reason in _WAITS)
+
+
+def _waits(reason: Callable[[_Case], Reason | None], case: _Case) -> bool:
+    return reason(case) is not None
 
 
 UNERASED = "an order was replaced, and the erasure of its list is not complete"
@@ -209,8 +219,8 @@ UNERASED = "an order was replaced, and the erasure of its list is not complete"
 
 RULES: dict[State, tuple[Rule, ...]] = {
     State.IDLE: (Rule("always", lambda _: True, State.IDLE, (), Reason.NO_ORDER),),
-    State.ARMED: (*_ENDINGS, *_waiting(()), Rule("otherwise", lambda _: True, State.LIVE, (Action.SEE,), None)),
-    State.LIVE: (*_ENDINGS, *_waiting((Action.BLIND,)), Rule("otherwise", lambda _: True, State.LIVE, (), None)),
+    State.ARMED: (*_ENDINGS, *_waiting(()), Rule("otherwise", lambda _: True, State.LIVE, (Action.SEE,))),
+    State.LIVE: (*_ENDINGS, *_waiting((Action.BLIND,)), Rule("otherwise", lambda _: True, State.LIVE, ())),
     State.ENDED: (
         Rule(
             "`stop --revoke`, now or not carried out yet, and the erasure is complete",
@@ -241,7 +251,6 @@ def step(record: Record, time: Time, conditions: Conditions, request: Request = 
     """What is to be written and done now."""
     case = _Case(record, time, conditions, request)
     rule = next(rule for rule in RULES[record.state] if rule.holds(case))
-    why = rule.why or time.doubt or conditions.fault
     fields: dict[str, object] = {"state": rule.to, "anchor": time.anchor, "ended": _remembered(record, time)}
     if rule.to is State.ENDED and record.state is not State.ENDED:
         ended = EndedOrder(order=case.terms.order, not_after=case.terms.not_after)
@@ -249,7 +258,8 @@ def step(record: Record, time: Time, conditions: Conditions, request: Request = 
     if rule.to is State.ENDED and request is Request.REVOKE:
         fields["purge"] = _added(record.purge, case.terms.order)
     actions = rule.actions if record.replaced is None else (*rule.actions, Action.ERASE_REPLACED)
-    return Decision(_with(record, fields), actions, None if rule.to is State.LIVE else why)
+    blind = (rule.why,) if rule.why else tuple(reason for _, of in _WAITS if (reason := of(case)) is not None)
+    return Decision(_with(record, fields), actions, blind)
 
 
 def latest(record: Record) -> datetime | None:
@@ -311,9 +321,9 @@ def load(record: Record, time: Time, terms: Terms) -> Record:
 def require_sight(record: Record, time: Time, conditions: Conditions) -> None:
     """PolicyError if this is the record of a van that sees, and it would be blind with the next look."""
     decision = step(record, time, conditions)
-    if record.state is State.LIVE and decision.blind is not None:
+    if record.state is State.LIVE and decision.blind:
         raise PolicyError(
-            decision.blind,
+            decision.blind[0],
             f"order '{_name(record)}' would blind the van, which sees under the order that it replaces",
             fix="load it after that one's end, or have it signed for now; 'lfr-edge deployment status' says the rest",
         )

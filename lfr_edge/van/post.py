@@ -45,7 +45,7 @@ class Post:
         self._hand_over = Handover(custody.holding.receipts, self._bus.publish_receipt)
         self._sender = Sender(self._outbox, self._bus, clock, authority.note)
         self._send = Stage("send", self._sender.run, lambda: None)
-        self._said: tuple[str, Reason | None] | None = None
+        self._said: tuple[str, tuple[Reason, ...]] | None = None
         self._reported_ns = 0
         self._begun = False
 
@@ -66,12 +66,12 @@ class Post:
             self._begun = True
             self._send.start()
 
-    def say(self, state: str, blind: Reason | None) -> None:
+    def say(self, state: str, blind: tuple[Reason, ...]) -> None:
         """Say the state if it is another one; once a second, that we are here, and receipts that wait."""
         if (state, blind) != self._said:
             self._said = state, blind
-            _LOG.info("%s, blind: %s", state, blind.value if blind else "not yet decided")
-            self._bus.announce(state, blind=blind.value if blind else None)
+            _LOG.info("%s, blind: %s", state, ", ".join(reason.value for reason in blind) or "not yet decided")
+            self._bus.announce(state, blind=blind[0].value if blind else None)
         now_ns = self._clock.monotonic_ns()
         if now_ns - self._reported_ns >= 1_000_000_000:
             self._reported_ns = now_ns

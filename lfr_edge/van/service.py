@@ -299,7 +299,7 @@ class Service:
         return Reply(
             done=True,
             state=record.state.value,
-            blind=blind.value if blind is not None else None,
+            blind=tuple(reason.value for reason in blind),
             order=terms.order if terms is not None else None,
             not_before=terms.not_before if terms is not None else None,
             not_after=terms.not_after if terms is not None else None,

@@ -96,11 +96,12 @@ def test_a_van_that_was_blind_for_a_while_sees_again_without_the_share_and_one_t
     van.start(program=ODD_CLOCK_VAN)
     share = load_locked(van)
     (van.folder / "share.txt").write_bytes(share.to_bytes())
-    assert "blind" not in van.command("unlock", "--share", van.folder / "share.txt")
+    said = van.command("unlock", "--share", van.folder / "share.txt")
+    assert said.startswith("this is the order's share\narmed\n")
     van.wait(lambda: van.log.count(" live: order") == 1)
     clock.write_text("-86400")
     doubts = {"clock-behind", "outside-window"}  # on a machine without a time source the window is all that is wrong
-    van.wait(lambda: van.ask("status").blind in doubts)
+    van.wait(lambda: doubts & {*van.ask("status").blind})
     van.wait(lambda: any(f"armed, blind: {doubt}" in van.log for doubt in doubts))
     clock.write_text("0")
     van.wait(lambda: van.log.count(" live: order") == 2)
@@ -109,7 +110,7 @@ def test_a_van_that_was_blind_for_a_while_sees_again_without_the_share_and_one_t
     for end in (van.kill, van.end):
         end()
         van.start(program=ODD_CLOCK_VAN)
-        van.wait(lambda: van.ask("status").blind == "unlock-required")
+        van.wait(lambda: "unlock-required" in van.ask("status").blind)
         time.sleep(1)
         assert van.ask("status").state == "armed"
         van.command("unlock", "--share", van.folder / "share.txt")

@@ -69,7 +69,7 @@ def test_every_change_of_state_is_on_disk_when_it_is_decided(path: Path, clocks:
     assert on_disk(path).state is State.LIVE
     keeper.decide(Request.STOP)
     assert on_disk(path) == keeper.record
-    assert (keeper.record.state, keeper.blind) == (State.ENDED, Reason.STOPPED)
+    assert (keeper.record.state, keeper.blind) == (State.ENDED, (Reason.STOPPED,))
 
 
 def full(*_: object, **__: object) -> None:
@@ -86,7 +86,7 @@ def test_a_van_whose_disk_takes_no_record_does_not_see_until_it_does(
     decision = keeper.decide()
     assert (decision.record.state, decision.blind, Action.SEE in decision.actions) == (
         State.ARMED,
-        Reason.FILE_UNWRITABLE,
+        (Reason.FILE_UNWRITABLE,),
         False,
     )
     monkeypatch.setattr(keeping, "new_file", files.new_file)
@@ -100,7 +100,7 @@ def test_a_live_van_whose_disk_takes_no_mark_is_blind(
     monkeypatch.setattr(keeping, "new_file", full)
     clocks.advance(31)
     assert keeper.decide().record.state is State.ARMED
-    assert (keeper.record.state, keeper.blind) == (State.ARMED, Reason.FILE_UNWRITABLE)
+    assert (keeper.record.state, keeper.blind) == (State.ARMED, (Reason.FILE_UNWRITABLE,))
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_replacement_is_on_disk_when_it_is_taken_and_goes_on_seeing(path: Path
     keeper.load(replacing())
     assert on_disk(path) == keeper.record
     decision = keeper.decide()
-    assert (decision.record.state, decision.blind) == (State.LIVE, None)
+    assert (decision.record.state, decision.blind) == (State.LIVE, ())
     assert (on_disk(path).terms, on_disk(path).replaced) == (replacing().terms, TERMS)
     again = Keeper(path, clocks)
     assert again.decide().actions == (Action.ERASE_REPLACED,), "what the process before met says nothing to this one"
@@ -233,7 +233,7 @@ def test_what_the_deployment_before_met_says_nothing_of_a_new_one(path: Path, cl
     keeper.decide(Request.STOP)
     keeper.erased()
     keeper.load(taking(order="order-2"))
-    assert (keeper.decide().actions, keeper.blind) == ((), Reason.NO_ORDER)
+    assert (keeper.decide().actions, keeper.blind) == ((), (Reason.NO_ORDER,))
 
 
 def test_a_new_process_is_armed_and_sees_only_after_it_verified_again(path: Path, clocks: FakeClocks) -> None:
@@ -273,7 +273,7 @@ def test_slow_steps_back_of_the_wall_clock_are_seen_between_two_writes(path: Pat
     clocks.advance(29)
     keeper.decide()
     clocks.reading = Reading(START - timedelta(seconds=10), 129.0, "boot", synchronised=True)
-    assert keeper.decide().blind is Reason.CLOCK_BEHIND
+    assert keeper.decide().blind == (Reason.CLOCK_BEHIND,)
 
 
 def test_an_order_is_ended_by_its_name_loaded_or_not(path: Path, clocks: FakeClocks) -> None:

@@ -75,7 +75,7 @@ def test_a_loaded_deployment(
     state: State, time: Time, conditions: Conditions, request_: Request, to: State, why: Reason | None
 ) -> None:
     decision = step(record(state), time, conditions, request_)
-    assert (decision.record.state, decision.blind) == (to, why)
+    assert (decision.record.state, next(iter(decision.blind), None)) == (to, why)
     assert (Action.SEE in decision.actions) == (to is State.LIVE and state is State.ARMED)
     assert (Action.ERASE in decision.actions) == (to is State.ENDED)
     assert (Action.PURGE in decision.actions) == (request_ is Request.REVOKE)
@@ -83,10 +83,20 @@ def test_a_loaded_deployment(
         assert Action.BLIND in decision.actions
 
 
+@pytest.mark.parametrize("state", [State.ARMED, State.LIVE])
+def test_whoever_waits_for_several_things_says_all_of_them(state: State) -> None:
+    conditions = replace(MET, fault=Reason.SWAP_POSSIBLE, locked=True)
+    early = step(record(state), at(-1), conditions).blind
+    assert early == (Reason.SWAP_POSSIBLE, Reason.UNLOCK_REQUIRED, Reason.OUTSIDE_WINDOW)
+    # By a clock that is doubted nobody can say that it is too early.
+    doubted = step(record(state), at(-1, Reason.CLOCK_UNSYNCHRONISED), conditions).blind
+    assert doubted == (Reason.CLOCK_UNSYNCHRONISED, Reason.SWAP_POSSIBLE, Reason.UNLOCK_REQUIRED)
+
+
 def test_an_idle_van_stays_idle_and_says_why() -> None:
     idle = Record(state=State.IDLE, anchor=at(0).anchor)
     decision = step(idle, at(1), MET, Request.STOP)
-    assert (decision.record.state, decision.actions, decision.blind) == (State.IDLE, (), Reason.NO_ORDER)
+    assert (decision.record.state, decision.actions, decision.blind) == (State.IDLE, (), (Reason.NO_ORDER,))
 
 
 def test_an_end_is_erased_until_that_is_complete_and_never_sees_again() -> None:

@@ -48,7 +48,7 @@ from lfr_edge.watchlist.package import open_package
 class FakePost:
     """Says nothing to nobody."""
 
-    said: ClassVar[list[tuple[str, Reason | None]]] = []
+    said: ClassVar[list[tuple[str, tuple[Reason, ...]]]] = []
     purged: ClassVar[list[str]] = []
     done: ClassVar[list[str]] = []
     refuses = False
@@ -63,7 +63,7 @@ class FakePost:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def say(self, state: str, blind: Reason | None) -> None:
+    def say(self, state: str, blind: tuple[Reason, ...]) -> None:
         self.said.append((state, blind))
 
     def begin(self) -> None:
@@ -198,7 +198,7 @@ def live(running: Running) -> None:
 
 def test_an_idle_van_says_why_it_is_blind_until_it_is_told_to_end(running: Running) -> None:
     running.wait(lambda: FakePost.said)
-    assert FakePost.said[-1] == ("idle", Reason.NO_ORDER)
+    assert FakePost.said[-1] == ("idle", (Reason.NO_ORDER,))
     running.service.stop()
     assert running.end() is Next.STOP
     assert running.record().state is State.IDLE
@@ -208,7 +208,7 @@ def test_an_order_that_begins_later_waits_armed(running: Running) -> None:
     start = running.van.clocks.reading.wall + timedelta(minutes=1)
     fake().order = running.van.seal(not_before=start)
     running.load()
-    running.wait(lambda: ("armed", Reason.OUTSIDE_WINDOW) in FakePost.said)
+    running.wait(lambda: ("armed", (Reason.OUTSIDE_WINDOW,)) in FakePost.said)
     assert fake().opened == 0
     running.van.clocks.advance(60)
     running.wait(lambda: fake().opened == 1)
@@ -368,7 +368,7 @@ def test_a_van_that_cannot_delete_what_was_revoked_sends_nothing_and_does_not_se
 
 def test_the_answer_to_a_load_says_why_the_van_is_blind(running: Running) -> None:
     running.van.seal(not_before=running.van.clocks.reading.wall + timedelta(minutes=1))
-    assert ask(running.control, Order(do="load"), running.van.package).blind == "outside-window"
+    assert ask(running.control, Order(do="load"), running.van.package).blind == ("outside-window",)
 
 
 def test_an_idle_van_does_not_say_that_it_revoked_anything(running: Running) -> None:
@@ -405,7 +405,7 @@ def test_what_was_revoked_before_a_power_cut_is_deleted_before_anything_is_sent(
 def test_engines_that_do_not_load_leave_the_van_armed_and_are_tried_again(running: Running) -> None:
     fake().cannot_start = DeviceError(Reason.ENGINE_FAILED, "no engine", fix="install it")
     running.load()
-    running.wait(lambda: ("armed", Reason.ENGINE_FAILED) in FakePost.said)
+    running.wait(lambda: ("armed", (Reason.ENGINE_FAILED,)) in FakePost.said)
     fake().cannot_start = None
     running.wait(lambda: fake().opened == 1)
 
@@ -615,7 +615,7 @@ def asked_for_a_share(running: Running, **changes: object) -> SealIdentity:
     share = SealIdentity.generate()
     fake().order = running.van.seal(share=share, **changes)
     running.load()
-    running.wait(lambda: ("armed", Reason.UNLOCK_REQUIRED) in FakePost.said)
+    running.wait(lambda: any(Reason.UNLOCK_REQUIRED in blind for _, blind in FakePost.said))
     return share
 
 
@@ -629,9 +629,9 @@ def outcomes(running: Running) -> list[tuple[str, str | None]]:
 
 def test_a_van_is_blind_until_the_share_is_given_and_then_sees_at_once(running: Running) -> None:
     share = asked_for_a_share(running)
-    assert ask(running.control, Order(do="status")).blind == "unlock-required"
+    assert ask(running.control, Order(do="status")).blind == ("unlock-required",)
     assert fake().opened == 0
-    assert give(running, share.secret).blind is None
+    assert give(running, share.secret).blind == ()
     running.wait(lambda: fake().opened == 1)
     assert running.service.period.share_of(fake().order).secret == share.secret  # type: ignore[attr-defined]
     (event,) = running.events("command-received")
@@ -642,7 +642,7 @@ def test_a_van_is_blind_until_the_share_is_given_and_then_sees_at_once(running: 
 def test_a_share_that_is_given_before_its_window_opens_the_list_when_that_comes(running: Running) -> None:
     start = running.van.clocks.reading.wall + timedelta(minutes=1)
     share = asked_for_a_share(running, not_before=start)
-    assert give(running, share.secret).blind == "outside-window"
+    assert give(running, share.secret).blind == ("outside-window",)
     running.van.clocks.advance(60)
     running.wait(lambda: fake().opened == 1)
 
@@ -890,11 +890,11 @@ def test_a_period_that_cannot_be_logged_does_not_begin_until_there_is_room(
     with monkeypatch.context() as patched:
         patched.setattr(AuditLog, "append", full_of())
         again = Running(running.van, running.control)
-        again.wait(lambda: ("armed", Reason.FILE_UNWRITABLE) in FakePost.said)
+        again.wait(lambda: ("armed", (Reason.FILE_UNWRITABLE,)) in FakePost.said)
         time.sleep(0.5)
         assert (fake().opened, again.record().state) == (0, State.ARMED)
         reply = ask(again.control, Order(do="status"))
-        assert (reply.state, reply.blind) == ("armed", "file-unwritable")
+        assert (reply.state, reply.blind) == ("armed", ("file-unwritable",))
     again.wait(lambda: fake().opened == 1)
     again.service.stop()
     again.end()
