@@ -196,11 +196,15 @@ class Recogniser:
             self._looks[camera].urgent = True
 
     def close(self) -> None:
-        """Wipe all tracks, and make the engines forget and go."""
-        for track in self._tracks.values():
-            track.release()
-        self._tracks.clear()
-        self._extractor.close()
+        """Wipe all tracks, and make the engines forget and go: whatever fails, all the others too.
+
+        After a fault its traceback may keep views of a track, whose release then raises.
+        """
+        with ExitStack() as all_of_them:
+            all_of_them.callback(self._extractor.close)
+            for track in self._tracks.values():
+                all_of_them.callback(track.release)
+            self._tracks.clear()
 
     def _step(self, frame: Frame, detections: Sequence[Detection], *, decides: bool) -> list[SealedMatch]:
         self.counts.frames += 1

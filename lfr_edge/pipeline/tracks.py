@@ -145,8 +145,10 @@ class Track:
 
     def release(self) -> None:
         """Wipe everything that was remembered."""
-        self._features.release()
-        self._drop_sample()
+        try:
+            self._features.release()
+        finally:
+            self._drop_sample()
 
     def _drop_sample(self) -> None:
         sample, self._sample = self._sample, None

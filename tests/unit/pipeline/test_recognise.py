@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lfr_edge.biometrics.arena import Arena
+from lfr_edge.biometrics.arena import Arena, EscapedViewError
 from lfr_edge.biometrics.image import Rows
 from lfr_edge.pipeline.recognise import FACES_PER_STEP, View
 from lfr_edge.vision.masking import GREY
@@ -345,6 +345,19 @@ def test_close_wipes_the_tracks_before_the_engines_go(street: Street, person: Pe
     street.listed.wipe()
     assert street.arena.leased_bytes == 0
     assert not np.frombuffer(street.arena._map, np.uint8).any()
+
+
+def test_whoever_keeps_a_view_of_one_track_keeps_nothing_else_alive(street: Street, person: Person) -> None:
+    for _ in range(2):
+        street.see(person("stranger"), person("other", 150))
+    for track in street.recogniser._tracks.values():
+        kept = track._features.array
+        break
+    with pytest.raises(EscapedViewError):
+        street.recogniser.close()
+    assert street.extractor.calls[-1].startswith("close")
+    assert street.held == []
+    assert not kept.any()
 
 
 def test_the_sample_is_the_best_face_so_far(arena: Arena, street_with: Callable[..., Street], person: Person) -> None:
