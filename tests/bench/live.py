@@ -44,7 +44,15 @@ def live(bench: Bench, *, cameras: int, fps: float, turns: int, full_look_every:
         seconds = turns * len(bench.truth.pictures) / fps
         shown = Footage(str(clip), "live", frozenset(), full_look_every)
         room = _played(bench, scene, shown, ids, seconds=seconds)
-    return {"cameras": cameras, "fps": fps, "turns": turns, "full_look_every": full_look_every, **_measures(room)}
+    precision = bench.engine_set.detector.precision
+    return {
+        "precision": precision,
+        "cameras": cameras,
+        "fps": fps,
+        "turns": turns,
+        "full_look_every": full_look_every,
+        **_measures(room),
+    }
 
 
 def _played(bench: Bench, scene: Scene, shown: Footage, cameras: Sequence[str], *, seconds: float) -> ControlRoom:

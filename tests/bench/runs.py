@@ -5,11 +5,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from lfr_edge.cli.run import TUNABLES
 from lfr_edge.evaluation.bench.clip_run import ClipRun, Sighting
 from lfr_edge.evaluation.footage import photos_in
 from lfr_edge.evaluation.pairing import pair
@@ -68,16 +69,18 @@ def ours(bench: Bench, *options: str, checkout: Path = REPOSITORY) -> dict[str, 
             "--cores",
             str(bench.cores),
         ]
-        _run([*command, *options], {}, folder=checkout)  # `-m` imports from where it is run
+        # With the daemon's malloc. `-m` imports from where it is run.
+        _run([*command, *options], {"GLIBC_TUNABLES": TUNABLES}, folder=checkout)
         return dict(json.loads((Path(out) / "result.json").read_text("utf-8")))
 
 
-def less_precise(bench: Bench) -> Sequence[str]:
-    """What makes `ours` measure the set's bfloat16 variant; nothing where there is none, or no processor for it."""
+def less_precise(bench: Bench) -> Bench | None:
+    """The same with the set's bfloat16 variant; None where there is none, or no processor for it."""
     name = f"{bench.engine_set.name}-bf16"
     flags = Path("/proc/cpuinfo").read_text("ascii", errors="replace").split()
     computes = {"avx512_bf16", "amx_bf16"} & set(flags)
-    return ("--engine-set", name) if computes and (DEFAULT_MANIFESTS / name).is_dir() else ()
+    there_is = computes and (DEFAULT_MANIFESTS / name).is_dir()
+    return replace(bench, engine_set=load_engine_set(name)) if there_is else None
 
 
 def clip_run(result: Mapping[str, Any]) -> ClipRun:

@@ -127,7 +127,7 @@ def live(plays: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         quantiles = ["-" if one[key] is None else f"{one[key]:.0f}" for key in ("p50_ms", "p99_ms")]
         yield _row(
             [
-                f"{one['cameras']} x {one['fps']:g} pictures/s{_glancing(one['full_look_every'])}",
+                f"{one['cameras']} x {one['fps']:g} pictures/s, {one['precision']}{_glancing(one['full_look_every'])}",
                 str(len(one["alerts"])),
                 *quantiles,
                 f"{one['step_ms_p50']:.0f}",

@@ -15,6 +15,7 @@ from support.rehearsal import photo_clip
 from lfr_edge.audit.events import AlertSent
 from lfr_edge.audit.reader import unverified_entries, verify_log
 from lfr_edge.cli.demo_scene import CONTROL_ROOM, Scene, rows_of, set_the_scene
+from lfr_edge.cli.run import TUNABLES
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import LfrEdgeError, Reason
 from lfr_edge.inference.manifest import EngineSet
@@ -50,6 +51,9 @@ def test_loaded_live_stopped_and_erased_in_seconds(van: Van) -> None:
         van.start()
         van.wait(lambda: van.status and van.status[-1].blind == "no-order")
         assert van.command("status").startswith("idle, blind: no-order\n")
+        assert van.process is not None
+        environment = Path(f"/proc/{van.process.pid}/environ").read_bytes().split(b"\0")
+        assert f"GLIBC_TUNABLES={TUNABLES}".encode() in environment, "it has started itself again with them"
 
         van.command("prekeys", "--count", "1", "--out", van.folder / "prekeys.json")
         stock = van.ask("status").prekeys

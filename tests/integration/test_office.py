@@ -18,6 +18,7 @@ from support.clerk import ORDER
 
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.cli.main import main
+from lfr_edge.cli.run import TUNABLES
 from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import VerifyKey
 from lfr_edge.inference.manifest import load_engine_set
@@ -227,7 +228,7 @@ print(addresses["arena"], addresses["elsewhere"], rows.size // 16)
 
 
 def scan(package: tuple[Path, Path], *, leak: bool) -> tuple[int, int, int]:
-    environment = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.perturb=165"}
+    environment = {**os.environ, "GLIBC_TUNABLES": TUNABLES}
     arguments = [str(part) for part in package] + ["leak" if leak else "clean"]
     done = subprocess.run(
         [sys.executable, "-c", _SCAN, *arguments], env=environment, capture_output=True, text=True, check=True

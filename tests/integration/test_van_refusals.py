@@ -21,6 +21,7 @@ from support.rehearsal import local_broker
 
 from lfr_edge.cli.demo_scene import Footage, rows_of, set_the_scene, write_config
 from lfr_edge.cli.main import main
+from lfr_edge.cli.run import TUNABLES
 from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import SigningKey, VerifyKey
 from lfr_edge.inference.manifest import EngineSet
@@ -124,7 +125,7 @@ def bench(tmp_path: Path, original: Bench, outside: Outside, monkeypatch: pytest
     camera, broker = (listening.getsockname()[1] for listening in (outside.camera, outside.broker))
     copy.configure("source", f'"rtsp://user:{PASSWORD}@127.0.0.1:{camera}/stream"')
     copy.configure("port", str(broker))
-    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.perturb=165")  # else `run` would start this process again
+    monkeypatch.setenv("GLIBC_TUNABLES", TUNABLES)  # else `run` would start this process again
     return copy
 
 
