@@ -6,11 +6,12 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.rehearsal import SUPPORT, control_room, daemon, local_broker, photo_clip
+from support.rehearsal import SUPPORT, ControlRoom, Daemon, control_room, daemon, local_broker, photo_clip
 
 from lfr_edge.cli.demo_scene import Footage, Scene, rows_of, set_the_scene, write_config
 from lfr_edge.crypto.throwaway import ThrowawayCa
@@ -58,18 +59,30 @@ def street(tmp_path: Path, clip: Path, engine_set: EngineSet, engine_store: Engi
     street.broker.stop()
 
 
+@contextmanager
+def listened_to(street: Street, van: Daemon) -> Iterator[ControlRoom]:
+    """Broker and control room, who hears the first that the van says: what a broker took is not said again to it."""
+    van.process.send_signal(signal.SIGSTOP)
+    try:
+        with street.broker, control_room(street.scene, street.broker) as room:
+            van.process.send_signal(signal.SIGCONT)
+            yield room
+    finally:
+        van.process.send_signal(signal.SIGCONT)
+
+
 def test_alerts_wait_for_a_broker_that_is_late_or_dies_and_none_is_lost(street: Street) -> None:
     with daemon(street.config, street.scene.package) as van:
         van.wait(lambda: ALERT.search(van.log))
         van.wait(lambda: "no broker: nothing listens at 127.0.0.1" in van.log)
-        with street.broker, control_room(street.scene, street.broker) as room:
+        with listened_to(street, van) as room:
             van.wait(lambda: room.entries == [FIRST])
             assert room.states(1) == ["live"]
         process = street.broker._process
         assert process is None, "the broker is gone, and forgets everything"
         van.wait(lambda: len(ALERT.findall(van.log)) == 2)
         van.wait(lambda: van.log.count("no broker: ") == 2)
-        with street.broker, control_room(street.scene, street.broker) as room:
+        with listened_to(street, van) as room:
             van.wait(lambda: room.entries == [FIRST, SECOND])
             van.wait(lambda: room.states(1) == ["live"])
             assert room.repeated == 0, "this control room saw the first for the first time"
