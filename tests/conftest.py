@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lfr_edge.cli.demo_scene import Scene, rows_of, set_the_scene
 from lfr_edge.inference.manifest import EngineSet, load_engine_set
 from lfr_edge.inference.store import EngineStore
 
@@ -37,3 +38,12 @@ def engine_store(shared: Path, engine_set: EngineSet) -> EngineStore:
     store = EngineStore(REPOSITORY / ".cache" / "engines")
     store.fetch(engine_set, [shared / "models"])
     return store
+
+
+@pytest.fixture(scope="session")
+def two_listed(tmp_path_factory: pytest.TempPathFactory, engine_set: EngineSet, engine_store: EngineStore) -> Scene:
+    """A sealed deployment with P25 and P03 on its list. Not to be changed: see `support.rehearsal.copied`."""
+    folder = tmp_path_factory.mktemp("two-listed") / "van"
+    folder.mkdir()
+    rows = [row for row in rows_of(None) if row.particulars.id in {"P25", "P03"}]
+    return set_the_scene(folder, rows, engine_set, engine_store)

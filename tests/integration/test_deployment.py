@@ -14,26 +14,17 @@ from support.rehearsal import photo_clip
 
 from lfr_edge.audit.events import AlertSent
 from lfr_edge.audit.reader import unverified_entries, verify_log
-from lfr_edge.cli.demo_scene import CONTROL_ROOM, Scene, rows_of, set_the_scene
+from lfr_edge.cli.demo_scene import CONTROL_ROOM, Scene
 from lfr_edge.cli.run import TUNABLES
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import LfrEdgeError, Reason
-from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.inference.store import EngineStore
 from lfr_edge.messages.prekey import open_prekeys
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory, engine_set: EngineSet, engine_store: EngineStore) -> Scene:
-    folder = tmp_path_factory.mktemp("scene") / "van"
-    folder.mkdir()
-    rows = [row for row in rows_of(None) if row.particulars.id in {"P25", "P03"}]
-    return set_the_scene(folder, rows, engine_set, engine_store)
-
-
 @pytest.fixture
-def van(tmp_path: Path, original: Scene, engine_store: EngineStore) -> Iterator[Van]:
-    with deployed_van(tmp_path / "van", original, engine_store) as made:
+def van(tmp_path: Path, two_listed: Scene, engine_store: EngineStore) -> Iterator[Van]:
+    with deployed_van(tmp_path / "van", two_listed, engine_store) as made:
         yield made
 
 

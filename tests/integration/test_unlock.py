@@ -12,26 +12,17 @@ from pathlib import Path
 import pytest
 from support.deployed_van import CLI, DeployedVan, deployed_van, listening
 
-from lfr_edge.cli.demo_scene import Scene, rows_of, set_the_scene
+from lfr_edge.cli.demo_scene import Scene
 from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.errors import PolicyError, Reason
-from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.inference.store import EngineStore
 
 ODD_CLOCK_VAN = (sys.executable, str(Path(__file__).parents[1] / "support" / "odd_clock_van.py"))
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory, engine_set: EngineSet, engine_store: EngineStore) -> Scene:
-    folder = tmp_path_factory.mktemp("scene") / "van"
-    folder.mkdir()
-    rows = [row for row in rows_of(None) if row.particulars.id in {"P25", "P03"}]
-    return set_the_scene(folder, rows, engine_set, engine_store)
-
-
 @pytest.fixture
-def van(tmp_path: Path, original: Scene, engine_store: EngineStore) -> Iterator[DeployedVan]:
-    with deployed_van(tmp_path / "van", original, engine_store) as made:
+def van(tmp_path: Path, two_listed: Scene, engine_store: EngineStore) -> Iterator[DeployedVan]:
+    with deployed_van(tmp_path / "van", two_listed, engine_store) as made:
         yield made
 
 

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.rehearsal import SUPPORT, ControlRoom, Daemon, control_room, daemon, local_broker, photo_clip
+from support.rehearsal import SUPPORT, ControlRoom, Daemon, control_room, copied, daemon, local_broker, photo_clip
 
-from lfr_edge.cli.demo_scene import Footage, Scene, rows_of, set_the_scene, write_config
+from lfr_edge.cli.demo_scene import Footage, Scene, write_config
 from lfr_edge.crypto.throwaway import ThrowawayCa
-from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.inference.store import EngineStore
 from lfr_edge.transport.local_broker import LocalBroker
 
@@ -48,12 +47,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def street(tmp_path: Path, clip: Path, engine_set: EngineSet, engine_store: EngineStore) -> Iterator[Street]:
-    folder = tmp_path / "van"
-    folder.mkdir()
-    rows = [row for row in rows_of(None) if row.particulars.id in {FIRST, SECOND}]
-    scene = set_the_scene(folder, rows, engine_set, engine_store)
-    street = Street(scene, local_broker(folder / "broker"), engine_store, clip)
+def street(tmp_path: Path, clip: Path, two_listed: Scene, engine_store: EngineStore) -> Iterator[Street]:
+    scene = copied(two_listed, tmp_path / "van")
+    street = Street(scene, local_broker(scene.folder / "broker"), engine_store, clip)
     street.show(str(clip))
     yield street
     street.broker.stop()

@@ -20,11 +20,10 @@ from support.bech32 import secret_bytes
 from support.deployed_van import DeployedVan, deployed_van
 from support.memory import contents
 
-from lfr_edge.cli.demo_scene import Scene, rows_of, set_the_scene
+from lfr_edge.cli.demo_scene import Scene
 from lfr_edge.clock import SystemClock
 from lfr_edge.crypto.sealed import SealIdentity, open_sealed
 from lfr_edge.errors import ConfigError, UntrustedInputError
-from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.inference.store import EngineStore
 from lfr_edge.messages.prekey import open_prekeys
 from lfr_edge.van.prekeys import PrekeyStock
@@ -105,19 +104,11 @@ def secrets_of(name: str, identity: SealIdentity) -> dict[str, bytes]:
     return {f"{name}, text": text, f"{name}, half of it": text[20:52], f"{name}, raw": secret_bytes(identity)[:16]}
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory, engine_set: EngineSet, engine_store: EngineStore) -> Scene:
-    folder = tmp_path_factory.mktemp("scene") / "van"
-    folder.mkdir()
-    rows = [row for row in rows_of(None) if row.particulars.id in {"P25", "P03"}]
-    return set_the_scene(folder, rows, engine_set, engine_store)
-
-
 @pytest.fixture
-def van(tmp_path: Path, original: Scene, engine_store: EngineStore) -> Iterator[DeployedVan]:
+def van(tmp_path: Path, two_listed: Scene, engine_store: EngineStore) -> Iterator[DeployedVan]:
     if why := recording.missing():
         pytest.skip(why)
-    with deployed_van(tmp_path / "van", original, engine_store) as made:
+    with deployed_van(tmp_path / "van", two_listed, engine_store) as made:
         yield made
 
 

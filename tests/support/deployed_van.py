@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from support.rehearsal import local_broker
+from support.rehearsal import copied, local_broker
 from support.swap import require_no_swap
 
 from lfr_edge.audit.reader import unverified_entries, verify_log
@@ -134,15 +133,7 @@ class DeployedVan:
 @contextmanager
 def deployed_van(folder: Path, original: Scene, store: EngineStore) -> Iterator[DeployedVan]:
     """A copy of a scene, with a daemon that is not started yet; killed at the end of the block."""
-    shutil.copytree(original.folder, folder)
-    scene = Scene(
-        folder,
-        original.engine_set,
-        original.identity,
-        original.van_key,
-        folder / original.package.name,
-        original.entries,
-    )
+    scene = copied(original, folder)
     with TemporaryDirectory(prefix="lfr-") as short:
         made = DeployedVan(scene, local_broker(folder / "broker"), store, Path(short) / "control.sock")
         made.point_at(AWAY)

@@ -1,13 +1,14 @@
 """The van's parts for tests that start, stop and kill them: daemon, broker and control room, each in its own block."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import av
@@ -67,6 +68,12 @@ def control_room(scene: Scene, broker: LocalBroker) -> Iterator[ControlRoom]:
         room.watch.subscribe(session)
         yield room
         session.check()
+
+
+def copied(scene: Scene, folder: Path) -> Scene:
+    """The same scene in another folder, which is made."""
+    shutil.copytree(scene.folder, folder)
+    return replace(scene, folder=folder, package=folder / scene.package.name)
 
 
 def local_broker(folder: Path) -> LocalBroker:
