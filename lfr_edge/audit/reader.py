@@ -39,6 +39,15 @@ class Tail:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Strange:
+    """A line that is not the entry that should be there."""
+
+    what: str
+    why: str
+    """If it was signed so."""
+
+
 class LogReader:
     """Reads one log once. After `entries` has ended, the properties say where it ended."""
 
@@ -60,44 +69,62 @@ class LogReader:
     def entries(self) -> Iterator[Entry]:
         """Every entry in order, each before the checkpoint over it was checked: believe none before the end.
 
-        UntrustedInputError at the first line that is not what was written. Ends before a tail: that is the caller's
-        to judge.
+        UntrustedInputError at the first line that is not what was written, or that we cannot read. Ends before a tail:
+        that is the caller's to judge.
         """
         covered = CompactTree()  # the tree at the last checkpoint
+        strange: _Strange | None = None  # the first line since then that is not the entry that should be there
         position = 0
         while line := self._file.readline(_LONGEST_LINE_BYTES):
             position += len(line)
-            try:
-                if line.startswith(CHECKPOINT_START) and line.endswith(b"\n"):
-                    self._check(line, covered.size)
-                    self.end = position
-                    covered = self.tree.fork()
-                    continue
-                entry = self._entry(line)
-            except UntrustedInputError as problem:
-                self._damaged_or_torn(problem, line)
-                break
-            self.tree.append(leaf_hash(line[:-1]), follow=entry.index == self._follow)
-            yield entry
+            if line.startswith(CHECKPOINT_START) and line.endswith(b"\n"):
+                self._check(line, covered.size, strange)
+                self.end = position
+                covered = self.tree.fork()
+                continue
+            # What cannot be read counts too: whether it was signed is the next checkpoint's to say.
+            found = strange or self._entry(line)
+            self.tree.append(leaf_hash(line.removesuffix(b"\n")), follow=self.tree.size == self._follow)
+            if isinstance(found, Entry):
+                yield found
+            else:
+                strange = found
         self.tree = covered
         self._measure_tail()
 
-    def _entry(self, line: bytes) -> Entry:
+    def _entry(self, line: bytes) -> Entry | _Strange:
+        number = self.tree.size
         if not line.endswith(b"\n"):
-            raise UntrustedInputError(
-                Reason.TRUNCATED, f"entry {self.tree.size} is not whole", fix="get the whole log from where it was made"
-            )
-        entry = Entry.from_canonical(line[:-1])
-        if entry.index != self.tree.size:
-            raise UntrustedInputError(
-                Reason.DIGEST_MISMATCH,
-                f"where entry {self.tree.size} should be stands entry {entry.index}",
-                fix=_CHANGED,
-            )
+            return _Strange(f"entry {number} is not whole", "it is longer than any that this version knows")
+        try:
+            entry = Entry.from_canonical(line[:-1])
+        except UntrustedInputError as problem:
+            return _Strange(f"entry {number} cannot be read", problem.message)
+        if entry.index != number:
+            return _Strange(f"where entry {number} should be stands entry {entry.index}", "whoever wrote it miscounted")
         return entry
 
-    def _check(self, line: bytes, covered: int) -> None:
-        """Take note of a checkpoint, if it is signed, says what was read, and that is more than the last one said."""
+    def _check(self, line: bytes, covered: int, strange: _Strange | None) -> None:
+        """Take note of a checkpoint, if it is over what was read, and all of that could be read."""
+        try:
+            note = self._signed_note(line, covered)
+        except UntrustedInputError as problem:
+            if strange is not None:
+                message = f"{strange.what}, and {problem.message}"
+            else:
+                place = f"after {_entries(self.tree.size)}" if self.tree.size else "at its first line"
+                message = f"{place}: {problem.message}"
+            raise UntrustedInputError(problem.reason, message, fix=problem.fix) from problem
+        if strange is not None:
+            raise UntrustedInputError(
+                Reason.MALFORMED,
+                f"{strange.what}, but it is what was signed: {strange.why}",
+                fix="use the version of lfr-edge that wrote this log, or a newer one",
+            )
+        self.note = note
+
+    def _signed_note(self, line: bytes, covered: int) -> bytes:
+        """The note, if it is signed, says what was read, and that is more than the last one said."""
         note = _note_of(line)
         if self._verifier is None:
             self._verifier = log_verifier(note, self._key)
@@ -106,15 +133,7 @@ class LogReader:
             raise _not_what_was_signed(checkpoint, self.tree.size)
         if checkpoint.size == covered:
             raise UntrustedInputError(Reason.MALFORMED, "a checkpoint stands there twice", fix=_CHANGED)
-        self.note = note
-
-    def _damaged_or_torn(self, problem: UntrustedInputError, line: bytes) -> None:
-        """Raise the problem, unless nothing after it claims to be signed: then it is the end of a torn write."""
-        while line:
-            if line.startswith(CHECKPOINT_START) and line.endswith(b"\n"):
-                place = f"after {self.tree.size} entries" if self.tree.size else "at its first line"
-                raise UntrustedInputError(problem.reason, f"{place}: {problem.message}", fix=problem.fix) from problem
-            line = self._file.readline(_LONGEST_LINE_BYTES)
+        return note
 
     def require_whole(self, path: Path) -> None:
         """UntrustedInputError unless the file ended with a checkpoint."""
@@ -191,7 +210,11 @@ def unverified_entries(file: BinaryIO) -> Iterator[Entry]:
         try:
             yield Entry.from_canonical(line.removesuffix(b"\n"))
         except UntrustedInputError as problem:
-            raise UntrustedInputError(problem.reason, f"line {number}: {problem.message}", fix=_CHANGED) from problem
+            raise UntrustedInputError(
+                problem.reason,
+                f"line {number}: {problem.message}",
+                fix="verify the log: that says whether it was changed, or another version of lfr-edge wrote it",
+            ) from problem
 
 
 @contextmanager
@@ -228,8 +251,12 @@ def _not_what_was_signed(checkpoint: Checkpoint, size: int) -> UntrustedInputErr
     if checkpoint.size == size:
         message = "what is there is not what was signed"
     else:
-        message = f"the checkpoint there is over {checkpoint.size} entries: some were dropped or inserted"
+        message = f"the checkpoint there is over {_entries(checkpoint.size)}: some were dropped or inserted"
     return UntrustedInputError(Reason.DIGEST_MISMATCH, message, fix=_CHANGED)
+
+
+def _entries(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count} entries"
 
 
 def _not_the_witnessed(what: str) -> UntrustedInputError:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -17,7 +18,7 @@ from lfr_edge.audit.entries import Entry
 from lfr_edge.audit.events import EVENTS, Stopped
 from lfr_edge.audit.log import AuditLog
 from lfr_edge.audit.merkle import CompactTree, leaf_hash
-from lfr_edge.audit.reader import checkpoint_line, unverified_entries, verify_log
+from lfr_edge.audit.reader import LogReader, checkpoint_line, open_log, unverified_entries, verify_log
 from lfr_edge.clock import ManualClock
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
@@ -119,7 +120,37 @@ def test_every_changed_entry_is_found(path: Path, log: bytes) -> None:
         for other in others:
             found = problem(path, joined([*parts[:place], (other, checkpoint), *parts[place + 1 :]]))
             assert found.reason is Reason.DIGEST_MISMATCH
-            assert f"after {place + 1} entries" in found.message
+            place_said = f"after {place + 1} entries: " if place else "after 1 entry: "
+            assert found.message == f"{place_said}what is there is not what was signed"
+
+
+def test_a_changed_name_of_a_member_is_a_change_and_not_another_version(path: Path, log: bytes) -> None:
+    parts = groups(log)
+    for place, (line, checkpoint) in enumerate(parts):
+        for name in json.loads(line)["event"]:
+            other = line.replace(f'"{name}":'.encode(), f'"{name[:-1]}_":'.encode())
+            assert other != line
+            found = problem(path, joined([*parts[:place], (other, checkpoint), *parts[place + 1 :]]))
+            assert found.reason is Reason.DIGEST_MISMATCH
+            assert found.message == f"entry {place} cannot be read, and what is there is not what was signed"
+            assert "changed after it was signed" in found.fix
+
+
+def test_what_was_signed_and_cannot_be_read_is_another_versions_and_is_not_passed_on(path: Path, log: bytes) -> None:
+    (first, note), (second, _), (third, _) = groups(log)[:3]
+    unknown = re.sub(rb'"kind":"[a-z-]*"', b'"kind":"from-tomorrow"', second)
+    tree = CompactTree()
+    for line in (first, unknown, third):
+        tree.append(leaf_hash(line[:-1]))
+    signed = checkpoint_line(Checkpoint(SIGNER.name, tree.size, tree.root()).sign(SIGNER))
+    found = problem(path, b"".join((first, note, unknown, third, signed)))
+    assert found.reason is Reason.MALFORMED
+    assert "entry 1 cannot be read, but it is what was signed: this version does not know" in found.message
+    assert found.fix == "use the version of lfr-edge that wrote this log, or a newer one"
+    read = []
+    with open_log(path) as file, pytest.raises(UntrustedInputError):
+        read.extend(entry.index for entry in LogReader(file, PUBLIC).entries())
+    assert read == [0]
 
 
 def test_every_dropped_entry_is_found(path: Path, log: bytes) -> None:
@@ -328,7 +359,7 @@ def test_reading_without_the_key_stops_at_the_first_bad_line(path: Path, log: by
         assert len(list(unverified_entries(file))) == len(EXAMPLES)
     path.write_bytes(log.replace(b'"kind":"started"', b'"kind":"altered"'))
     read = []
-    with path.open("rb") as file, pytest.raises(UntrustedInputError, match="line 5"):
+    with path.open("rb") as file, pytest.raises(UntrustedInputError, match=r"line 5: .*; verify the log"):
         read.extend(entry.index for entry in unverified_entries(file))
 
 
