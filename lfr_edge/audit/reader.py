@@ -6,7 +6,7 @@ append and covers all before it. Whatever comes after the last checkpoint was ne
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,14 +137,18 @@ class LogReader:
 
     def require_whole(self, path: Path) -> None:
         """UntrustedInputError unless the file ended with a checkpoint."""
-        if self.end == 0:
-            raise UntrustedInputError(Reason.MALFORMED, f"{path} is not a log", fix="give the log file, unchanged")
+        self.require_log(path)
         if self.tail.length:
             raise UntrustedInputError(
                 Reason.TRUNCATED,
                 f"no checkpoint covers the last {self.tail.length} bytes of {path}, after entry {self.tree.size - 1}",
                 fix="if the machine lost power just then, it cuts them at its next start; if not, somebody added them",
             )
+
+    def require_log(self, path: Path) -> None:
+        """UntrustedInputError if the file holds no checkpoint at all."""
+        if self.end == 0:
+            raise UntrustedInputError(Reason.MALFORMED, f"{path} is not a log", fix="give the log file, unchanged")
 
     def _measure_tail(self) -> None:
         self._file.seek(self.end)
@@ -187,14 +191,9 @@ def verify_log(path: Path, key: VerifyKey, untrusted_checkpoints: Sequence[bytes
             first, last = first or entry, entry
             if reader.tree.size in sizes:
                 roots[reader.tree.size] = reader.tree.root()
+    reader.require_log(path)
+    _require_witnessed(reader, older, roots)
     reader.require_whole(path)
-    for checkpoint in older:
-        if checkpoint.origin != reader.origin:
-            raise _not_the_witnessed(f"this is the log '{reader.origin}', not '{checkpoint.origin}'")
-        if checkpoint.size > reader.tree.size:
-            raise _not_the_witnessed(f"{checkpoint.size - reader.tree.size} entries are missing at the end")
-        if checkpoint.root != roots[checkpoint.size]:
-            raise _not_the_witnessed(f"the first {checkpoint.size} entries are not those of then")
     if first is None or last is None:
         raise RuntimeError("a log without entries has no checkpoint")
     return Verified(reader.origin, reader.tree.size, reader.note, first, last, times_back)
@@ -257,6 +256,21 @@ def _not_what_was_signed(checkpoint: Checkpoint, size: int) -> UntrustedInputErr
 
 def _entries(count: int) -> str:
     return "1 entry" if count == 1 else f"{count} entries"
+
+
+def _require_witnessed(reader: LogReader, older: Sequence[Checkpoint], roots: Mapping[int, bytes]) -> None:
+    """UntrustedInputError unless the log begins with what each older checkpoint covers."""
+    for checkpoint in older:
+        if checkpoint.origin != reader.origin:
+            raise _not_the_witnessed(f"this is the log '{reader.origin}', not '{checkpoint.origin}'")
+        if checkpoint.size in roots and checkpoint.root != roots[checkpoint.size]:
+            raise _not_the_witnessed(f"the first {checkpoint.size} entries are not those of then")
+    missing = max((checkpoint.size for checkpoint in older), default=0) - reader.tree.size
+    if missing > 0:
+        what = f"{_entries(missing)} {'is' if missing == 1 else 'are'} missing at the end"
+        if reader.tail.length:
+            what += f", where {reader.tail.length} bytes stand that no checkpoint covers"
+        raise _not_the_witnessed(what)
 
 
 def _not_the_witnessed(what: str) -> UntrustedInputError:

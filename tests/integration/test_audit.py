@@ -57,7 +57,7 @@ def test_a_good_log_verifies_against_the_checkpoint_of_the_last_visit(
     assert case.audit("verify", case.log, "--key", case.key) == 0
     assert case.audit("verify", case.log, "--key", case.key, "--checkpoint", kept) == 2
     error = capsys.readouterr().err
-    assert "1 entries are missing at the end" in error
+    assert "1 entry is missing at the end" in error
     assert "\n  fix: keep both" in error
 
 

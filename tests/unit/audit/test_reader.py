@@ -280,6 +280,28 @@ def test_a_cut_end_shows_against_every_later_checkpoint_and_against_none_before(
             assert "missing at the end" in found.message
 
 
+@pytest.mark.parametrize("missing", [1, 3])
+def test_an_end_that_was_cut_inside_an_entry_is_said_with_how_many_are_missing(
+    path: Path, log: bytes, missing: int
+) -> None:
+    parts = groups(log)
+    notes = tuple(note_of(checkpoint) for _, checkpoint in parts)
+    kept = joined(parts[:-missing])
+    for line, checkpoint in (parts[-missing], (parts[-missing][0], b"")):
+        rest = (line + checkpoint)[:-1]
+        assert problem(path, kept + rest).reason is Reason.TRUNCATED
+        found = problem(path, kept + rest, notes)
+        assert found.reason is Reason.DIGEST_MISMATCH
+        assert f"{'1 entry is' if missing == 1 else '3 entries are'} missing at the end" in found.message
+        assert f"where {len(rest)} bytes stand that no checkpoint covers" in found.message
+
+
+def test_a_torn_end_after_all_that_was_witnessed_is_a_torn_end(path: Path, log: bytes) -> None:
+    parts = groups(log)
+    notes = tuple(note_of(checkpoint) for _, checkpoint in parts[:-1])
+    assert problem(path, joined(parts[:-1]) + parts[-1][0][:-9], notes).reason is Reason.TRUNCATED
+
+
 def test_a_log_written_anew_by_its_own_key_shows_against_an_older_checkpoint(path: Path, log: bytes) -> None:
     old = note_of(groups(log)[4][1])
     rewritten = path.with_name("again.log")
