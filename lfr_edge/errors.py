@@ -94,3 +94,8 @@ class DeviceError(LfrEdgeError):
 def shortened(text: str) -> str:
     """For messages: what is quoted of a file may be as long as the file."""
     return text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + " ..."
+
+
+def counted(count: int, one: str, more: str) -> str:
+    """For messages: `1 entry`, `3 entries`."""
+    return f"{count} {one if count == 1 else more}"

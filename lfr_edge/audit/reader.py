@@ -17,7 +17,7 @@ from lfr_edge.audit.entries import LARGEST_ENTRY_BYTES, Entry
 from lfr_edge.audit.merkle import CompactTree, leaf_hash
 from lfr_edge.crypto.notes import NoteVerifier
 from lfr_edge.crypto.signing import VerifyKey
-from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
+from lfr_edge.errors import ConfigError, Reason, UntrustedInputError, counted
 
 CHECKPOINT_START = b'{"checkpoint":'
 _LONGEST_LINE_BYTES = LARGEST_ENTRY_BYTES + 1
@@ -255,7 +255,7 @@ def _not_what_was_signed(checkpoint: Checkpoint, size: int) -> UntrustedInputErr
 
 
 def _entries(count: int) -> str:
-    return "1 entry" if count == 1 else f"{count} entries"
+    return counted(count, "entry", "entries")
 
 
 def _require_witnessed(reader: LogReader, older: Sequence[Checkpoint], roots: Mapping[int, bytes]) -> None:

@@ -29,7 +29,7 @@ from securesystemslib.signer import (  # type: ignore[attr-defined]  # its re-ex
 )
 
 from lfr_edge.crypto import key_files
-from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
+from lfr_edge.errors import ConfigError, Reason, UntrustedInputError, counted
 from lfr_edge.json_names import has_repeated_names
 
 
@@ -43,6 +43,24 @@ class Purpose(Enum):
     COMMAND = "application/vnd.lfr-edge.command+json"
     CLOCK = "application/vnd.lfr-edge.clock+json"
     ERASURE = "application/vnd.lfr-edge.erasure+json"
+
+    @property
+    def noun(self) -> str:
+        """What is signed, for messages."""
+        return _NOUNS.get(self, self.name.lower().replace("_", " "))
+
+
+_NOUNS = {
+    Purpose.PREKEY: "stock of prekeys",
+    Purpose.CLOCK: "clock statement",
+    Purpose.ERASURE: "erasure receipt",
+}
+# What people sign, and with which command. A van signs the rest when it makes it.
+_SIGNED_WITH = {
+    Purpose.ORDER: "lfr-edge office sign (office merge, if copies of it were signed)",
+    Purpose.COMMAND: "lfr-edge control-room stop",
+    Purpose.CLOCK: "lfr-edge deployment clock-sign",
+}
 
 
 class VerifyKey:
@@ -152,7 +170,7 @@ def merge_signatures(untrusted_envelopes: Sequence[bytes], purpose: Purpose, tru
     if len({envelope.payload for envelope in envelopes}) != 1:
         raise UntrustedInputError(
             Reason.DIGEST_MISMATCH,
-            f"these are not signatures of the same {purpose.name.lower()}",
+            f"these are not signatures of the same {purpose.noun}",
             fix="give copies of one file, each signed by somebody else",
         )
     merged = Envelope(envelopes[0].payload, purpose.value, {})
@@ -160,7 +178,7 @@ def merge_signatures(untrusted_envelopes: Sequence[bytes], purpose: Purpose, tru
         for key in _signers(envelope, trusted):
             merged.signatures[key.key_id] = envelope.signatures[key.key_id]
     if not merged.signatures:
-        raise _signer_unknown(purpose)
+        raise _signer_unknown(purpose, len(set().union(*(envelope.signatures for envelope in envelopes))))
     return _to_json(merged)
 
 
@@ -191,22 +209,19 @@ def verify(untrusted_envelope: bytes, purpose: Purpose, trusted: Sequence[Verify
     """The payload, if at least `threshold` different trusted keys signed it for this purpose."""
     envelope = _parse_for(untrusted_envelope, purpose)
     keys = {key.key_id: key.sslib_key for key in trusted}
-    if not keys.keys() & envelope.signatures.keys():
-        raise _signer_unknown(purpose)
+    claimed = len(keys.keys() & envelope.signatures.keys())
+    if not claimed:
+        raise _signer_unknown(purpose, len(envelope.signatures))
     if len(keys) < threshold:
         raise ConfigError(
             Reason.VALUE_INVALID,
-            f"{threshold} signatures are required, but only {len(keys)} keys are trusted",
+            f"{threshold} signatures are required, but only {counted(len(keys), 'key is', 'keys are')} trusted",
             fix="trust more keys or require fewer",
         )
     try:
         envelope.verify(list(keys.values()), threshold)
     except VerificationError as error:
-        raise UntrustedInputError(
-            Reason.SIGNATURE_INVALID,
-            f"the {purpose.name.lower()} does not carry {threshold} valid signature(s) of trusted keys",
-            fix="get an undamaged copy, signed by enough people",
-        ) from error
+        raise _too_few(purpose, len(_signers(envelope, trusted)), claimed, threshold) from error
     return envelope.payload
 
 
@@ -220,7 +235,7 @@ def _parse_for(untrusted_envelope: bytes, purpose: Purpose) -> Envelope:
     if envelope.payload_type != purpose.value:
         raise UntrustedInputError(
             Reason.SIGNATURE_INVALID,
-            f"this was not signed as an {purpose.name.lower()}",
+            f"this is no signed {purpose.noun}",
             fix="give the file that was signed for this purpose",
         )
     return envelope
@@ -271,12 +286,38 @@ def _from_base64(text: str) -> bytes:
     return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
 
 
-def _signer_unknown(purpose: Purpose) -> UntrustedInputError:
+def _signer_unknown(purpose: Purpose, signatures: int) -> UntrustedInputError:
+    """For what nobody signed, or nobody who is trusted."""
+    if not signatures:
+        return UntrustedInputError(
+            Reason.SIGNER_UNKNOWN, f"nobody has signed this {purpose.noun} yet", fix=_signed_by(purpose, "an officer")
+        )
+    carried = counted(signatures, "signature", "signatures")
     return UntrustedInputError(
         Reason.SIGNER_UNKNOWN,
-        f"no trusted key signed this {purpose.name.lower()}",
-        fix="add the signer's public key to those trusted here, if it should be",
+        f"this {purpose.noun} carries {carried}, none by a key that is trusted here",
+        fix=f"{_signed_by(purpose, 'somebody whose key is')}; or add the signer's public key to those trusted here, if"
+        " it should be",
     )
+
+
+def _too_few(purpose: Purpose, valid: int, claimed: int, threshold: int) -> UntrustedInputError:
+    """For what trusted keys signed, but not enough of them, or not truly."""
+    carried = f"{valid} of the {threshold} signatures by trusted keys that are needed"
+    if valid < claimed:
+        return UntrustedInputError(
+            Reason.SIGNATURE_INVALID,
+            f"this {purpose.noun} carries {carried}, and a false one under a trusted key's name",
+            fix="get an undamaged copy; if there is none, somebody changed it",
+        )
+    return UntrustedInputError(
+        Reason.SIGNATURE_INVALID, f"this {purpose.noun} carries {carried}", fix=_signed_by(purpose, "another officer")
+    )
+
+
+def _signed_by(purpose: Purpose, whom: str) -> str:
+    command = _SIGNED_WITH.get(purpose)
+    return f"have it signed by {whom}: {command}" if command else "get it from the machine that makes it"
 
 
 def _not_a_key(path: Path, half: str) -> ConfigError:

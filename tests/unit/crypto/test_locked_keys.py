@@ -76,7 +76,7 @@ def test_copies_that_were_signed_apart_are_merged_and_other_payloads_are_not() -
     assert len(again) == len(merged), "nobody signs twice"
     with pytest.raises(UntrustedInputError, match="not signatures of the same order"):
         merge_signatures([merged, sign(b"another", Purpose.ORDER, [one])], Purpose.ORDER, trusted)
-    with pytest.raises(UntrustedInputError, match="no trusted key signed"):
+    with pytest.raises(UntrustedInputError, match="carries 2 signatures, none by a key that is trusted here"):
         merge_signatures(copies, Purpose.ORDER, [SigningKey.generate().public])
 
 

@@ -20,10 +20,14 @@ KEY, OTHER, THIRD = (SigningKey.generate() for _ in range(3))
 SIGNED = sign(b'{"place":"High Street"}', Purpose.ORDER, [KEY])
 
 
-def _reason(envelope: bytes, trusted: list[VerifyKey], *, threshold: int = 1) -> Reason:
+def _refusal(envelope: bytes, trusted: list[VerifyKey], *, threshold: int = 1) -> LfrEdgeError:
     with pytest.raises(LfrEdgeError) as caught:
         verify(envelope, Purpose.ORDER, trusted, threshold=threshold)
-    return caught.value.reason
+    return caught.value
+
+
+def _reason(envelope: bytes, trusted: list[VerifyKey], *, threshold: int = 1) -> Reason:
+    return _refusal(envelope, trusted, threshold=threshold).reason
 
 
 @given(payload=st.binary(max_size=1000))
@@ -35,6 +39,21 @@ def test_what_is_signed_verifies_unchanged(payload: bytes) -> None:
 def test_the_signature_of_an_unknown_key_is_refused() -> None:
     assert _reason(SIGNED, [OTHER.public]) is Reason.SIGNER_UNKNOWN
     assert _reason(SIGNED, []) is Reason.SIGNER_UNKNOWN
+
+
+def test_what_nobody_signed_is_said_to_be_unsigned() -> None:
+    refused = _refusal(sign(b"order", Purpose.ORDER, []), [OTHER.public])
+    assert refused.reason is Reason.SIGNER_UNKNOWN
+    assert refused.message == "nobody has signed this order yet"
+    assert refused.fix.startswith("have it signed by an officer: lfr-edge office sign")
+
+
+def test_what_only_strangers_signed_is_said_with_how_many_and_both_ways_out() -> None:
+    for envelope, carried in ((SIGNED, "1 signature"), (sign(b"order", Purpose.ORDER, [KEY, THIRD]), "2 signatures")):
+        refused = _refusal(envelope, [OTHER.public], threshold=2)
+        assert refused.message == f"this order carries {carried}, none by a key that is trusted here"
+        assert "lfr-edge office sign" in refused.fix
+        assert "add the signer's public key" in refused.fix
 
 
 def test_an_orders_signature_does_not_verify_an_alert() -> None:
@@ -124,7 +143,19 @@ def test_two_of_three_keys_reach_a_threshold_of_two() -> None:
 
 
 def test_one_of_two_signatures_does_not_reach_a_threshold_of_two() -> None:
-    assert _reason(SIGNED, [KEY.public, OTHER.public], threshold=2) is Reason.SIGNATURE_INVALID
+    refused = _refusal(SIGNED, [KEY.public, OTHER.public], threshold=2)
+    assert refused.reason is Reason.SIGNATURE_INVALID
+    assert refused.message == "this order carries 1 of the 2 signatures by trusted keys that are needed"
+    assert "have it signed by another officer: lfr-edge office sign" in refused.fix
+
+
+def test_a_false_signature_is_said_and_no_officer_is_asked_to_sign_over_it() -> None:
+    outside = json.loads(sign(b"order", Purpose.ORDER, [KEY, OTHER]))
+    outside["signatures"][1]["sig"] = outside["signatures"][0]["sig"]
+    refused = _refusal(json.dumps(outside).encode(), [KEY.public, OTHER.public], threshold=2)
+    assert refused.reason is Reason.SIGNATURE_INVALID
+    assert "1 of the 2 signatures by trusted keys that are needed, and a false one" in refused.message
+    assert "undamaged copy" in refused.fix
 
 
 def test_the_same_signature_twice_does_not_reach_a_threshold_of_two() -> None:
@@ -145,7 +176,7 @@ def test_signing_twice_with_one_key_counts_once() -> None:
 
 
 def test_trusting_one_key_twice_does_not_make_two() -> None:
-    with pytest.raises(ConfigError, match="only 1 keys are trusted"):
+    with pytest.raises(ConfigError, match="only 1 key is trusted"):
         verify(SIGNED, Purpose.ORDER, [KEY.public, KEY.public], threshold=2)
 
 
