@@ -4,17 +4,23 @@ import argparse
 import getpass
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from lfr_edge.cli.key_folder import new_key_files
+from lfr_edge.crypto.key_files import read
 from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import SigningKey, VerifyKey
 from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
 from lfr_edge.files import new_file
+from lfr_edge.messages.erasure import ErasureReceipt
 from lfr_edge.messages.fields import IDENTIFIER
+from lfr_edge.messages.prekey import Prekeys
 from lfr_edge.office.desk import LOG_KEY, LOG_PUBLIC, OFFICE_FILE, WORKSPACE_KEY, new_office_file, read_desk
 
 _SHORTEST = 12
+_Signed = TypeVar("_Signed", Prekeys, ErasureReceipt)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,26 +33,37 @@ def ask_passphrase(path: Path) -> str:
     return _ask(f"passphrase of {path}: ")
 
 
-def van_key(text: str) -> tuple[str, VerifyKey]:
-    """The van and its public key, of `VAN=FILE`: no van's key vouches for another van."""
-    van, separator, path = text.partition("=")
-    if not (separator and path and re.fullmatch(IDENTIFIER, van)):
+def read_of_van(
+    path: Path, option: str, force: str, opened: Callable[[bytes, VerifyKey], _Signed]
+) -> tuple[_Signed, bytes]:
+    """What a van signed, and its bytes: of this force, and of the van whose key it is, for no key vouches for others.
+
+    `option` is that of --van-key, VAN=FILE. ConfigError if it is not, UntrustedInputError for another file.
+    """
+    van, separator, key = option.partition("=")
+    if not (separator and key and re.fullmatch(IDENTIFIER, van)):
         raise ConfigError(
             Reason.VALUE_INVALID,
-            f"--van-key {text} does not name a van and its key",
+            f"--van-key {option} does not name a van and its key",
             fix="write VAN=FILE, such as van-1=van-1-alert.pub",
         )
-    return van, VerifyKey.from_file(Path(path))
-
-
-def require_ours(path: Path, said_force: str, said_van: str, *, force: str, van: str) -> None:
-    """UntrustedInputError unless a file that a van signed is of this force, and of the van whose key it is."""
-    if (said_force, said_van) != (force, van):
+    fix = "give that van's file and that van's key, the alert.pub that 'lfr-edge provision' made there"
+    try:
+        content = read(path)
+        signed = opened(content, VerifyKey.from_file(Path(key)))
+    except UntrustedInputError as error:
+        if error.reason is not Reason.SIGNER_UNKNOWN:
+            raise
+        raise UntrustedInputError(
+            error.reason, f"{path} was not signed with the key of van '{van}', {key}", fix=fix
+        ) from error
+    if (signed.force, signed.van) != (force, van):
         raise UntrustedInputError(
             Reason.WRONG_VAN,
-            f"{path} says that it is of van '{said_van}' of '{said_force}', not of '{van}' of '{force}'",
-            fix="give that van's file and that van's key",
+            f"{path} says that it is of van '{signed.van}' of '{signed.force}', not of '{van}' of '{force}'",
+            fix=fix,
         )
+    return signed, content
 
 
 def _setup(args: argparse.Namespace) -> int:

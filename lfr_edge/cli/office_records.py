@@ -8,9 +8,8 @@ from datetime import date, datetime
 
 from lfr_edge.audit.events import Consulted
 from lfr_edge.audit.office_events import ReceiptFiled, WorkspaceClosed
-from lfr_edge.cli.office_keys import require_ours, van_key
+from lfr_edge.cli.office_keys import read_of_van
 from lfr_edge.clock import SystemClock
-from lfr_edge.crypto.key_files import read
 from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputError
 from lfr_edge.messages.erasure import open_receipt
 from lfr_edge.office.desk import Journal, read_desk
@@ -43,10 +42,7 @@ def _receipt(args: argparse.Namespace) -> int:
     clock = SystemClock()
     journal = desk.journal(clock, by=args.by, why=args.why)
     registry = Registry(desk.registry, journal)
-    content = read(args.receipt)
-    van, key = van_key(args.van_key)
-    receipt = open_receipt(content, key)
-    require_ours(args.receipt, receipt.force, receipt.van, force=desk.force, van=van)
+    receipt, content = read_of_van(args.receipt, args.van_key, desk.force, open_receipt)
     if not registry.was_sealed(receipt.order, receipt.van, receipt.watchlist_sha256):
         raise UntrustedInputError(
             Reason.DIGEST_MISMATCH,

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from lfr_edge.audit.fields import Event
 from lfr_edge.audit.office_events import BudgetAccepted, OrderSigned, PackageSealed
-from lfr_edge.cli.office_keys import ask_passphrase, require_ours, van_key
+from lfr_edge.cli.office_keys import ask_passphrase, read_of_van
 from lfr_edge.cli.office_sign import show_order
 from lfr_edge.clock import SystemClock
-from lfr_edge.crypto.key_files import read
 from lfr_edge.crypto.sealed import SealIdentity, is_recipient
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, Reason
@@ -125,9 +124,7 @@ def _van_recipients(args: argparse.Namespace, desk: Desk, registry: Registry) ->
         raise ConfigError(
             Reason.VALUE_INVALID, "prekeys are believed only if their van signed them", fix="give --van-key VAN=PUBLIC"
         )
-    van, key = van_key(args.van_key)
-    stock = open_prekeys(read(args.prekeys), key)
-    require_ours(args.prekeys, stock.force, stock.van, force=desk.force, van=van)
+    stock, _ = read_of_van(args.prekeys, args.van_key, desk.force, open_prekeys)
     return {stock.van: choose_prekey(stock, registry.used_recipients(), end_of(args.order))}
 
 

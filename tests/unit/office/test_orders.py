@@ -43,10 +43,14 @@ def test_two_officers_sign_one_after_the_other_and_the_same_key_counts_once(
     one, other = clerk.officer("one"), clerk.officer("other")
     trusted = ("--signer", one / "order.pub", "--signer", other / "order.pub", "--signatures", 2)
     assert clerk("verify", package, *trusted) == 2
+    assert "nobody has signed this order yet\n  fix: have it signed by an officer" in capsys.readouterr().err
     assert clerk("sign", package, "--key", one / "order.key", "--yes") == 0
     assert clerk("sign", package, "--key", one / "order.key", "--yes") == 2
     assert "the same key counts once" in capsys.readouterr().err
     assert clerk("verify", package, *trusted) == 2
+    assert "have it signed by another officer" in capsys.readouterr().err
+    assert clerk("verify", package, "--signer", clerk.officer("stranger") / "order.pub") == 2
+    assert "carries 1 signature, none by a key that is trusted here" in capsys.readouterr().err
     assert clerk("sign", package, "--key", other / "order.key", "--yes") == 0
     capsys.readouterr()
     assert clerk("verify", package, *trusted) == 0
@@ -190,6 +194,8 @@ def test_a_prekey_is_used_once_and_only_if_its_van_signed_it_and_it_lives_long_e
     (clerk.folder / "prekeys").write_bytes(sign_prekeys(prekeys, van))
     given = ("--prekeys", clerk.folder / "prekeys", "--van-key")
     assert clerk.seal(*given, f"van-1={clerk.folder}/stranger.pub") == 2
+    said = f"{clerk.folder}/prekeys was not signed with the key of van 'van-1', {clerk.folder}/stranger.pub"
+    assert said in capsys.readouterr().err
     assert clerk.seal(*given, f"van-2={clerk.folder}/van.pub") == 2
     assert "is of van 'van-1' of 'example', not of 'van-2'" in capsys.readouterr().err
     assert clerk.seal(*given, f"{clerk.folder}/van.pub") == 2
@@ -245,6 +251,8 @@ def test_a_receipt_settles_what_its_van_owes_and_no_other_does(
         path = clerk.folder / f"wrong-{number}"
         path.write_bytes(content)
         assert clerk("receipt", path, "--van-key", f"van-1={clerk.folder}/van.pub") == 2
+        if not number:
+            assert f"{path} was not signed with the key of van 'van-1'" in capsys.readouterr().err
     assert clerk.events("receipt-filed") == []
     (clerk.folder / "receipt").write_bytes(sign_receipt(receipt, van))
     capsys.readouterr()
