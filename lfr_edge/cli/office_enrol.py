@@ -51,12 +51,14 @@ class _Given:
 
 def _enrol(args: argparse.Namespace) -> int:
     desk = read_desk(args.office)
-    journal = desk.journal(SystemClock(), by=args.by, why=args.why)
+    clock = SystemClock()
+    journal = desk.journal(clock, by=args.by, why=args.why)
     if args.report is not None:
         check_new(args.report)
     again = workspace.exists(args.out)
     content = list_bytes(args.list)  # once: what is logged is the digest of what was read
-    rows, problems = read_list(args.list, args.photos, desk.vocabulary, content=content)
+    today = clock.utc().astimezone().date()  # the clerk's: a photo of this morning is not from the future
+    rows, problems = read_list(args.list, args.photos, desk.vocabulary, today=today, content=content)
     if problems:
         return _show_problems(args.list, problems)
     journal.check()

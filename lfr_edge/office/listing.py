@@ -8,6 +8,7 @@ import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from io import StringIO
 from pathlib import Path, PurePosixPath
 
@@ -65,11 +66,17 @@ def list_bytes(path: Path) -> bytes:
 
 
 def read_list(
-    path: Path, photos: Path, vocabulary: Vocabulary | None = None, *, content: bytes | None = None
+    path: Path,
+    photos: Path,
+    vocabulary: Vocabulary | None = None,
+    *,
+    today: date | None = None,
+    content: bytes | None = None,
 ) -> tuple[list[Row], list[Problem]]:
     """The rows that are in order, and what is wrong with the others. ConfigError if it is not such a list at all.
 
-    `content`, if the file was read before: then it is not read again.
+    With `today`, no photo may be from the future and no entry may have expired. `content`, if the file was read before:
+    then it is not read again.
     """
     content = list_bytes(path) if content is None else content
     lines = _read_json(path, content) if path.suffix.lower() == ".json" else _read_csv(path, content)
@@ -86,6 +93,8 @@ def read_list(
         rows.append(outcome)
         if vocabulary is not None:
             problems += _outside(outcome, vocabulary)
+        if today is not None:
+            problems += _impossible(outcome, today)
     return rows, sorted([*problems, *_contradictions(rows)], key=lambda problem: problem.line)
 
 
@@ -194,6 +203,20 @@ def _outside(row: Row, vocabulary: Vocabulary) -> list[Problem]:
     for name, missing in (("rationale", stated.rationale), ("expires", stated.expires)):
         if missing is None:
             problems.append(Problem(row.line, subject, f"{name} is missing", f"every entry needs its {name}"))
+    return problems
+
+
+def _impossible(row: Row, today: date) -> list[Problem]:
+    """What the calendar does not allow: such a line is a slip of the pen, or of a review (R1)."""
+    stated = row.particulars
+    subject = f"{stated.id} ({row.photo.name})"
+    problems = []
+    if stated.captured > today:
+        fix = "give the day on which the photo was taken"
+        problems.append(Problem(row.line, subject, f"captured, {stated.captured}, is in the future", fix))
+    if stated.expires is not None and stated.expires < today:
+        fix = "take the entry off the list, or review it and give another day"
+        problems.append(Problem(row.line, subject, f"expires, {stated.expires}, is over", fix))
     return problems
 
 

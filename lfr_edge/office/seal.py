@@ -8,7 +8,7 @@ from typing import BinaryIO, cast
 
 from lfr_edge.crypto.sealed import seal, seal_stream
 from lfr_edge.crypto.signing import SigningKey
-from lfr_edge.errors import ConfigError, PolicyError, Reason
+from lfr_edge.errors import ConfigError, PolicyError, Reason, counted
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.messages.order import Order, sign_order
 from lfr_edge.office.references import References
@@ -17,6 +17,8 @@ from lfr_edge.watchlist.container import write_watchlist
 from lfr_edge.watchlist.entries import Entry
 from lfr_edge.watchlist.package import sha256_of, write_package
 from lfr_edge.watchlist.pictures import write_pictures
+
+_MOST_NAMED = 20
 
 
 def seal_package(
@@ -86,10 +88,13 @@ def _check_list(references: References, order: Order, engine_set: EngineSet) -> 
     last_day = order.not_after.date()
     expired = [entry.id for entry in references.entries if entry.expires is not None and entry.expires < last_day]
     if expired:
+        named = ", ".join(expired[:_MOST_NAMED])
+        more = f" and {len(expired) - _MOST_NAMED} more" if len(expired) > _MOST_NAMED else ""
         raise PolicyError(
             Reason.OUTSIDE_WINDOW,
-            f"{len(expired)} entries expire before the deployment ends: {', '.join(expired[:10])}",
-            fix="review them, then take them off the list or give a new expiry date",
+            f"{counted(len(expired), 'entry expires', 'entries expire')} before the deployment ends on {last_day}:"
+            f" {named}{more}",
+            fix="review them, take them off the list or give a new expiry date, and enrol it again",
         )
 
 

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from support.clerk import ORDER
+from support.clerk import BEFORE, ORDER
 
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.cli.main import main
 from lfr_edge.cli.run import TUNABLES
+from lfr_edge.clock import SystemClock
 from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import VerifyKey
 from lfr_edge.inference.manifest import load_engine_set
@@ -46,7 +47,7 @@ class Desk:
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
-            rest = ("wanted on warrant", "red", "common law", "custody", "2025-03-01", "warrant", "2027-01-01")
+            rest = ("wanted on warrant", "red", "common law", "custody", "2025-03-01", "warrant", "2999-01-01")
             writer.writerows((entry, photo, *rest) for entry, photo in photos.items())
         return path
 
@@ -71,7 +72,8 @@ def store(engine_store: EngineStore) -> Path:
 
 
 @pytest.fixture
-def desk(shared: Path, store: Path, tmp_path: Path) -> Desk:
+def desk(shared: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    monkeypatch.setattr(SystemClock, "utc", lambda _: BEFORE)
     assert main(["office", "setup", "--force", "example", "--no-passphrase", "--out", str(tmp_path / "desk")]) == 0
     return Desk(shared / "media" / "synthetic" / "custody", store, tmp_path)
 

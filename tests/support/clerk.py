@@ -1,6 +1,7 @@
 """A clerk who types the office's commands, and reads the office's log."""
 
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from lfr_edge.audit.entries import Entry
 from lfr_edge.audit.log import AuditLog
 from lfr_edge.audit.reader import open_log, unverified_entries, verify_log
 from lfr_edge.cli.main import main
-from lfr_edge.clock import SystemClock
+from lfr_edge.clock import ManualClock, SystemClock
 from lfr_edge.crypto.notes import NoteSigner
 from lfr_edge.crypto.signing import SigningKey, VerifyKey
 
@@ -35,6 +36,8 @@ demo = false
 id = "van-1"
 cameras = ["front"]
 """
+BEFORE = datetime(2026, 5, 30, 9, 30, tzinfo=timezone.utc)
+"""Two days before the order's window: when a list is made."""
 
 
 @dataclass
@@ -44,6 +47,7 @@ class Clerk:
     folder: Path
     photos: Path
     key: str
+    clock: ManualClock
 
     def __call__(self, action: str, *arguments: object) -> int:
         who = ("--office", self.folder / "desk" / "office.toml", "--by", "J. Clerk", "--why", "deployment 17")

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from support.clerk import Clerk
+from support.clerk import BEFORE, Clerk
 
 from lfr_edge.biometrics.arena import Arena
 from lfr_edge.biometrics.image import Image
 from lfr_edge.cli.main import main
+from lfr_edge.clock import ManualClock, SystemClock
 from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.inference.manifest import EngineSet, load_engine_set
 from lfr_edge.vision.detection import Detection
@@ -123,9 +124,11 @@ def clerk(
 
     extractor.detect = counted
     monkeypatch.setattr("lfr_edge.cli.office_enrol.open_extractor", opened)
+    clock = ManualClock(BEFORE)
+    monkeypatch.setattr(SystemClock, "utc", lambda _: clock.utc())
     assert main(["office", "setup", "--force", "example", "--out", str(tmp_path / "desk"), "--no-passphrase"]) == 0
     for who in (2, 4, 6):
         photo(f"{who}.png", who=who)
-    desk = Clerk(tmp_path, photos, SealIdentity.generate().recipient)
+    desk = Clerk(tmp_path, photos, SealIdentity.generate().recipient, clock)
     desk.write_list("E-2,2.png", "E-4,4.png", "E-6,6.png")
     return desk

@@ -68,6 +68,16 @@ def test_a_list_with_a_useless_photo_is_not_enrolled_but_what_was_measured_is_ke
     assert sum(measured) == 1
 
 
+def test_a_photo_from_the_future_is_not_enrolled(clerk: Clerk, capsys: pytest.CaptureFixture[str]) -> None:
+    path = clerk.write_list("E-2,2.png", "E-4,4.png")
+    path.write_text(path.read_text("utf-8").replace("2025-03-01", "2026-06-15", 1), "utf-8")
+    assert clerk.enrol() == 2
+    assert "line 2: E-2 (2.png): captured, 2026-06-15, is in the future" in capsys.readouterr().err
+    assert not (clerk.folder / "work").exists()
+    clerk.clock.advance(16 * 24 * 3600)
+    assert clerk.enrol() == 0
+
+
 def test_references_are_unreadable_without_the_offices_key_and_gone_after_closing(
     clerk: Clerk, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,16 +108,15 @@ def test_an_interrupted_closing_is_completed(clerk: Clerk) -> None:
 
 
 def test_closing_while_an_orders_window_runs_needs_a_yes(clerk: Clerk, capsys: pytest.CaptureFixture[str]) -> None:
-    path = clerk.write_list("E-2,2.png")
-    path.write_text(path.read_text("utf-8").replace("2027-01-01", "9000-01-01"), "utf-8")
     assert clerk.enrol() == 0
-    assert clerk.seal(order=ORDER.replace("2026-06-01T", "2020-06-01T")) == 0
-    later = ORDER.replace("2026-06-01T", "2999-06-01T").replace("harbour", "later")
+    assert clerk.seal() == 0
+    later = ORDER.replace("2026-06-01T", "2026-06-20T").replace("harbour", "later")
     assert clerk.seal("--out", clerk.folder / "later.lfrd", order=later) == 0
+    clerk.clock.advance(4 * 24 * 3600)
     capsys.readouterr()
     assert clerk("close", clerk.folder / "work") == 2
     said = capsys.readouterr().err
-    assert "later-2026-06-01 (until 2999-06-01 17:00 UTC)" in said
+    assert "later-2026-06-01 (until 2026-06-20 17:00 UTC)" in said
     assert "harbour" not in said
     assert (clerk.folder / "work" / "key.age").exists()
     assert clerk("close", clerk.folder / "work", "--yes") == 0
@@ -116,7 +125,8 @@ def test_closing_while_an_orders_window_runs_needs_a_yes(clerk: Clerk, capsys: p
 
 def test_closing_when_every_window_is_over_needs_no_yes(clerk: Clerk) -> None:
     assert clerk.enrol() == 0
-    assert clerk.seal(order=ORDER.replace("2026-06-01T", "2020-06-01T")) == 0
+    assert clerk.seal() == 0
+    clerk.clock.advance(4 * 24 * 3600)
     assert clerk("close", clerk.folder / "work") == 0
 
 

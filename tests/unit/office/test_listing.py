@@ -198,6 +198,30 @@ def test_a_volunteers_line_says_what_was_agreed_and_until_when_whatever_the_offi
     assert "a volunteer's entry says in rationale what was agreed to and in expires until when" in str(problem)
 
 
+TODAY = date(2026, 6, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"captured": "2026-06-02"}, "captured, 2026-06-02, is in the future; give the day"),
+        ({"expires": "2026-05-31"}, "expires, 2026-05-31, is over; take the entry off the list"),
+        ({"captured": "2026-06-01"}, None),
+        ({"expires": "2026-06-01"}, None),
+    ],
+)
+def test_a_photo_from_the_future_or_an_entry_that_expired_is_a_problem_of_its_line(
+    tmp_path: Path, photo: Callable[..., str], photos: Path, change: dict[str, str], said: str | None
+) -> None:
+    photo("a.png")
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps([FULL | change]), "utf-8")
+    _, problems = read_list(path, photos, RULES, today=TODAY)
+    assert len(problems) == (said is not None)
+    assert all(str(problem).startswith(f"line 1: E-1 (a.png): {said}") for problem in problems)
+    assert not read_list(path, photos, RULES)[1], "nobody said which day it is"
+
+
 @pytest.mark.parametrize("content", ["{}", "[1]", "[", '[{"id": "E-1"}]', "[" * 100_000, "\ufeff"])
 def test_other_json_is_refused(tmp_path: Path, photos: Path, content: str) -> None:
     (tmp_path / "list.json").write_text(content, "utf-8")

@@ -230,8 +230,14 @@ def test_an_entry_that_expires_before_the_deployment_ends_is_refused(
         van_recipients={"van-1": office.van.recipient},
         recipients=[control_room.recipient],
     )
-    with pytest.raises(PolicyError, match="3 entries expire before the deployment ends: E-2, E-4, E-6"):
+    with pytest.raises(PolicyError, match="3 entries expire before the deployment ends on 2026-06-02: E-2, E-4, E-6;"):
         office.seal(order=late)
+    first = office.references.entries[0]
+    many = tuple(first.model_copy(update={"id": f"E-{number}"}) for number in range(25))
+    with pytest.raises(PolicyError, match=r"25 entries expire .*, E-19 and 5 more;"):
+        office.seal(order=late, references=replace(office.references, entries=many))
+    with pytest.raises(PolicyError, match="1 entry expires before"):
+        office.seal(order=late, references=replace(office.references, entries=many[:1]))
 
 
 def test_a_package_is_for_one_van(
