@@ -19,7 +19,7 @@ from lfr_edge.messages.order import DEFAULT_BUDGET, Order
 from lfr_edge.messages.prekey import open_prekeys
 from lfr_edge.office import workspace
 from lfr_edge.office.desk import Desk, Journal, read_desk
-from lfr_edge.office.order_file import end_of, read_order, requires_share
+from lfr_edge.office.order_file import end_of, read_order, require_ahead, requires_share
 from lfr_edge.office.prekeys import choose_prekey
 from lfr_edge.office.references import References
 from lfr_edge.office.registry import Registry, SealedList
@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     desk = read_desk(args.office)
     clock = SystemClock()
     journal = desk.journal(clock, by=args.by, why=args.why)
+    require_ahead(f"the order in {args.order}", end_of(args.order), clock.utc())
     work = workspace.open_workspace(args.work, desk.workspace_identity(ask_passphrase))
     engine_set = load_engine_set(work.engine_set, args.manifests)
     workspace.require_contract(work, engine_set)

@@ -29,6 +29,7 @@ from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputErro
 from lfr_edge.files import PUBLIC, new_file
 from lfr_edge.messages.order import Order, open_order
 from lfr_edge.office.desk import read_desk
+from lfr_edge.office.order_file import require_ahead
 from lfr_edge.watchlist.package import open_package, replace_order
 
 _LARGEST_ORDER_BYTES = 1 << 20
@@ -84,7 +85,9 @@ def _order_of(envelope: bytes) -> Order:
 
 
 def _sign(args: argparse.Namespace, read: _Read) -> int:
-    journal = read_desk(args.office).journal(SystemClock(), by=args.by, why=args.why)
+    clock = SystemClock()
+    journal = read_desk(args.office).journal(clock, by=args.by, why=args.why)
+    require_ahead(f"order '{read.order.id}'", read.order.not_after, clock.utc())
     show_order(read.order)
     key = SigningKey.from_file(args.key, ask_passphrase)
     if not args.yes and not _agreed(read.order):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lfr_edge.errors import ConfigError, Reason, shortened
+from lfr_edge.errors import ConfigError, PolicyError, Reason, shortened
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.messages.order import Order
 
@@ -63,6 +63,16 @@ def end_of(path: Path) -> datetime:
     if not isinstance(end, datetime) or end.tzinfo is None:
         raise _malformed(path, "not_after: missing, or not a time in UTC")
     return end
+
+
+def require_ahead(order: str, not_after: datetime, now: datetime) -> None:
+    """PolicyError if the window is over: no van would take such an order, so nobody is to seal or sign it."""
+    if not_after <= now:
+        raise PolicyError(
+            Reason.OUTSIDE_WINDOW,
+            f"the window of {order} ended at {not_after:%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M}",
+            fix="write an order with a later window, or put this machine's clock right",
+        )
 
 
 def requires_share(path: Path) -> bool:

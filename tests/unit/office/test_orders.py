@@ -118,6 +118,27 @@ def test_what_cannot_be_logged_does_not_happen(clerk: Clerk, capsys: pytest.Capt
     assert clerk("close", clerk.folder / "work", "--yes") == 0
 
 
+def test_an_order_whose_window_is_over_is_neither_sealed_nor_signed(
+    clerk: Clerk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    officer, package = clerk.officer("one"), clerk.folder / "x.lfrd"
+    assert clerk.enrol() == 0
+    assert clerk.seal() == 0
+    clerk.clock.advance((datetime(2026, 6, 1, 17, tzinfo=timezone.utc) - clerk.clock.utc()).total_seconds() - 1)
+    assert clerk.seal("--out", clerk.folder / "just.lfrd") == 0
+    clerk.clock.advance(1)
+    capsys.readouterr()
+    assert clerk.seal("--out", clerk.folder / "late.lfrd") == 2
+    said = "order.toml ended at 2026-06-01 17:00 UTC, and it is 2026-06-01 17:00"
+    assert said in capsys.readouterr().err
+    assert not (clerk.folder / "late.lfrd").exists()
+    before = package.read_bytes()
+    assert clerk("sign", package, "--key", officer / "order.key", "--yes") == 2
+    assert "the window of order 'harbour-2026-06-01' ended" in capsys.readouterr().err
+    assert package.read_bytes() == before
+    assert clerk.events("order-signed") == []
+
+
 def test_nothing_is_signed_that_nobody_agreed_to(clerk: Clerk, capsys: pytest.CaptureFixture[str]) -> None:
     assert clerk.enrol() == 0
     assert clerk.seal() == 0
