@@ -43,7 +43,8 @@ def _receipt(args: argparse.Namespace) -> int:
     journal = desk.journal(clock, by=args.by, why=args.why)
     registry = Registry(desk.registry, journal)
     receipt, content = read_of_van(args.receipt, args.van_key, desk.force, open_receipt)
-    if not registry.was_sealed(receipt.order, receipt.van, receipt.watchlist_sha256):
+    sealed = registry.sealed_list(receipt.order, receipt.van, receipt.watchlist_sha256)
+    if sealed is None:
         raise UntrustedInputError(
             Reason.DIGEST_MISMATCH,
             f"{args.receipt} is for a list that this office did not seal to van '{receipt.van}'",
@@ -62,6 +63,12 @@ def _receipt(args: argparse.Namespace) -> int:
         ),
     )
     print(f"van {receipt.van} erased order {receipt.order} at {receipt.erased_at:%Y-%m-%d %H:%M} UTC: {receipt.level}")
+    if receipt.erased_at < sealed.not_before:
+        print(
+            f"  that is before its window, which began at {sealed.not_before:%Y-%m-%d %H:%M} UTC: either it was ended\n"
+            f"  before that (the van says '{receipt.cause}'), or the van's clock was in doubt, and the list was\n"
+            "  erased later than this"
+        )
     for unverified in receipt.unverified:
         print(f"  it could not verify: {unverified}")
     return 0

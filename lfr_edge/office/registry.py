@@ -115,11 +115,11 @@ class Registry:
         """Every deployment key that a list was ever sealed to."""
         return {recipient for line in self._sealed() for recipient in line.recipients}
 
-    def was_sealed(self, order: str, van: str, watchlist_sha256: str) -> bool:
-        """Whether this van got this list for this order: it may have got several."""
-        return any(
-            line.order == order and van in line.vans and line.watchlist_sha256 == watchlist_sha256
-            for line in self._sealed()
+    def sealed_list(self, order: str, van: str, watchlist_sha256: str) -> SealedList | None:
+        """The list of this digest that was sealed to this van for this order, if it was: there may be several."""
+        named = (order, watchlist_sha256)
+        return next(
+            (line for line in self._sealed() if (line.order, line.watchlist_sha256) == named and van in line.vans), None
         )
 
     def receipts_owed(self, order: str) -> list[str]:

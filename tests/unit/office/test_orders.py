@@ -278,8 +278,16 @@ def test_a_receipt_settles_what_its_van_owes_and_no_other_does(
     (clerk.folder / "receipt").write_bytes(sign_receipt(receipt, van))
     capsys.readouterr()
     assert clerk("receipt", clerk.folder / "receipt", "--van-key", f"van-1={clerk.folder}/van.pub") == 0
-    assert "it could not verify: old-blocks" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "it could not verify: old-blocks" in said
+    assert "before its window" not in said
     assert [event.level for event in clerk.events("receipt-filed")] == ["key-destroyed"]
+    doubtful = receipt.model_copy(update={"erased_at": datetime(2026, 6, 1, 8, 59, tzinfo=timezone.utc)})
+    (clerk.folder / "receipt").write_bytes(sign_receipt(doubtful, van))
+    assert clerk("receipt", clerk.folder / "receipt", "--van-key", f"van-1={clerk.folder}/van.pub") == 0
+    said = capsys.readouterr().out
+    assert "that is before its window, which began at 2026-06-01 09:00 UTC" in said
+    assert "(the van says 'window-over'), or the van's clock was in doubt" in said
     assert clerk("close", clerk.folder / "work", "--yes") == 0
     assert [event.receipts_owed for event in clerk.events("workspace-closed")] == [()]
 
