@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import json
-import os
 import re
 import secrets
 import signal
@@ -136,9 +135,12 @@ def _watch(args: argparse.Namespace) -> int:
         if args.save is not None and isinstance(event, ReceivedAlert):
             saving.save(event, args.save)
         if args.json:
-            print(display.json_line(event), flush=True)
+            text = display.json_line(event) + "\n"
         else:
-            terminal.print(display.block(event))
+            with terminal.capture() as captured:
+                terminal.print(display.block(event))
+            text = captured.get()
+        print(text, end="", flush=True)  # not by rich: when nobody reads any more, it would end this thread only
 
     clock = SystemClock()
     watch = Watch(identity, van_keys, show, clock)
@@ -168,15 +170,12 @@ def _follow(session: "MqttSession") -> None:
 
 @contextlib.contextmanager
 def _until_interrupted() -> Iterator[None]:
-    """Ctrl-C, SIGTERM, or a reader of our output that has left: all are a normal end."""
+    """Ctrl-C and SIGTERM: both are a normal end."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:
         pass
-    except BrokenPipeError:
-        # The interpreter flushes standard output once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         signal.signal(signal.SIGTERM, before)
 

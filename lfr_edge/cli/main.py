@@ -6,6 +6,7 @@ A user's mistake, a refused file or a broken device ends in one line on standard
 import argparse
 import importlib
 import os
+import select
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,9 @@ from lfr_edge.errors import LfrEdgeError
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_READER_LEFT = 141  # as of a program that SIGPIPE ends: what was to be said was not said
+
+_OUTPUTS = (1, 2)
 
 # Command -> (module, what it is for).
 _COMMANDS = {
@@ -29,8 +33,20 @@ _COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 0, what the command says, or 2 for an error."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    """Run one command; the exit status is 0, what the command says, 2 for an error, 141 if nobody reads its output."""
+    try:
+        try:
+            return _run(sys.argv[1:] if arguments is None else list(arguments))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # when the interpreter ends, it is too late to say nothing about it
+    except BrokenPipeError:
+        if not _reader_left():
+            raise
+        return EXIT_READER_LEFT
+
+
+def _run(arguments: list[str]) -> int:
     _keep_blas_on_one_thread()
     try:
         options = _parse(arguments)
@@ -49,6 +65,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_ERROR
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _reader_left() -> bool:
+    """Whether somebody who read what we print has gone, as `head` does. What is left to print goes nowhere then."""
+    outputs = select.poll()
+    for output in _OUTPUTS:
+        outputs.register(output, 0)  # an error is always told
+    left = [output for output, _ in outputs.poll(0)]
+    for output in left:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return bool(left)
 
 
 def _keep_blas_on_one_thread() -> None:

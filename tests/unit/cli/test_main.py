@@ -93,6 +93,53 @@ def test_ctrl_c_is_no_traceback(failing: SimpleNamespace, capsys: pytest.Capture
     assert capsys.readouterr().err == ""
 
 
+SAYS = """
+import sys
+from types import SimpleNamespace
+from lfr_edge.cli import main as command_line
+from lfr_edge.errors import ConfigError, Reason
+
+def run(_options):
+    print("a line")
+    if "wrong" in sys.argv:
+        raise ConfigError(Reason.FILE_MISSING, "there is no x", fix="make one")
+    return 0
+
+if "--help" not in sys.argv:
+    command = SimpleNamespace(add_arguments=lambda parser: parser.add_argument("what"), run=run)
+    command_line.importlib.import_module = lambda _name: command
+sys.exit(command_line.main())
+"""
+
+
+@pytest.mark.parametrize("left", ["stdout", "stderr"])
+@pytest.mark.parametrize("arguments", [["--help"], ["audit", "something"], ["audit", "wrong"]])
+def test_who_reads_the_output_may_leave_at_any_time(arguments: list[str], left: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, left: writer}
+    command = [sys.executable, "-c", SAYS, *arguments]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    try:
+        done = subprocess.run(command, text=True, check=False, env=environment, **streams)  # type: ignore[call-overload]
+    finally:
+        os.close(writer)
+    said_there = left == "stdout" or arguments == ["audit", "wrong"]
+    assert done.returncode == (141 if said_there else 0)
+    if left == "stdout":
+        assert "Broken" not in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_another_pipe_that_broke_is_not_taken_for_the_reader(failing: SimpleNamespace) -> None:
+    def run(_options: object) -> int:
+        raise BrokenPipeError
+
+    failing.run = run
+    with pytest.raises(BrokenPipeError):
+        main(["audit"])
+
+
 def test_a_commands_own_status_is_passed_on(failing: SimpleNamespace) -> None:
     failing.run = lambda _options: 1
     assert main(["audit"]) == 1
