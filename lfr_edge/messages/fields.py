@@ -6,7 +6,7 @@ Strict and closed: a field too many is refused like one too few, so that two rea
 import base64
 import math
 from datetime import datetime, timedelta, timezone
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +24,9 @@ from pydantic import (
 from lfr_edge.crypto.sealed import is_recipient
 from lfr_edge.errors import Reason, UntrustedInputError
 from lfr_edge.json_names import has_repeated_names
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 _Message = TypeVar("_Message", bound="Message")
 
@@ -51,8 +54,7 @@ class Message(BaseModel):
         try:
             message = cls.model_validate_json(untrusted_json)
         except ValidationError as error:
-            faults = error.errors(include_input=False, include_context=False, include_url=False)
-            wrong = ", ".join(_describe(fault["loc"], fault["msg"], fault["type"]) for fault in faults[:3])
+            wrong = "; ".join(complaints(error)[:3])
         else:
             if not has_repeated_names(untrusted_json.decode()):
                 return message
@@ -64,10 +66,56 @@ class Message(BaseModel):
         )
 
 
-def _describe(place: tuple[int | str, ...], message: str, kind: str) -> str:
-    """One fault; the name of a field that we do not know is the sender's text, and left out."""
-    known = place[:-1] if kind == "extra_forbidden" else place
-    return f"{'.'.join(map(str, known)) or 'the whole'} ({message})"
+def complaints(error: ValidationError, *, own: bool = False) -> list[str]:
+    """What is wrong, one field each, in words of ours: never a field's content.
+
+    Nor a name that we do not know, unless the file is the reader's `own`: it is the sender's text.
+    """
+    return [_complaint(fault, own=own) for fault in error.errors(include_input=False, include_url=False)]
+
+
+def _complaint(fault: "ErrorDetails", *, own: bool) -> str:
+    kind, limits = fault["type"], fault.get("ctx", {})
+    place = ".".join(map(str, fault["loc"]))
+    if kind == "value_error":  # raised by a validator of ours
+        said = str(limits["error"])
+        return f"{place}{' ' if said.startswith('must ') else ': '}{said}" if place else said
+    if kind == "extra_forbidden":
+        around = ".".join(map(str, fault["loc"][:-1]))
+        return f"{place} is not known" if own else f"{around or 'it'} has a name that is not known"
+    if kind == "string_pattern_mismatch":
+        words = _FORMS.get(limits["pattern"], "is not written as it must be")
+    else:
+        words = next((words for start, words in _WORDS if kind.startswith(start)), "is not what it must be")
+    return f"{place or 'it'} {words.format_map(limits)}"
+
+
+# What pydantic calls a fault, or how that begins; what we say, with its limits.
+_WORDS = (
+    ("missing", "is missing"),
+    ("literal_error", "must be {expected}"),
+    ("string_too_short", "must have at least {min_length} character(s)"),
+    ("string_too_long", "must have at most {max_length} characters"),
+    ("string_", "must be a text"),
+    ("too_short", "must have at least {min_length} item(s)"),
+    ("too_long", "must have at most {max_length} items"),
+    ("greater_than_equal", "must be at least {ge}"),
+    ("greater_than", "must be above {gt}"),
+    ("less_than_equal", "must be at most {le}"),
+    ("less_than", "must be below {lt}"),
+    ("int_", "must be a whole number"),
+    ("float_", "must be a number"),
+    ("finite_number", "must be a number"),
+    ("bool_", "must be true or false"),
+    ("bytes_", "must be base64 of at most 1 MiB"),
+    ("datetime_", "must be a time in UTC, such as 2026-06-01T09:00:00Z"),
+    ("timezone_", "must be a time in UTC, such as 2026-06-01T09:00:00Z"),
+    ("date_", "must be a day, such as 2026-06-01"),
+    ("tuple_", "must be a list"),
+    ("model_", "must have fields of its own"),
+    ("json_invalid", "is not JSON"),
+    ("union_tag", "is of a kind that is not known"),
+)
 
 
 def _to_utc(time: datetime) -> datetime:
@@ -110,16 +158,31 @@ def _check_jpeg(picture: bytes) -> bytes:
     return picture
 
 
-Identifier = Annotated[str, StringConstraints(pattern=f"^{IDENTIFIER}$")]
-EntryId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-MessageId = Annotated[
-    str, StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
-]
+_ENTRY_ID = r"^[A-Za-z0-9._-]{1,64}$"
+_MESSAGE_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
 # One printable line: nothing that could steer a terminal or turn text around (Unicode category Other), and no separator
 # of lines or paragraphs, which JSON may hold as they are, but Python's splitlines and JavaScript end a line at.
-Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\p{C}\p{Zl}\p{Zp}]+$")]
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Recipient = Annotated[str, StringConstraints(pattern=r"^age1[0-9a-z]{58}$"), AfterValidator(_check_recipient)]
+_TEXT = r"^[^\p{C}\p{Zl}\p{Zp}]+$"
+_DIGEST = r"^[0-9a-f]{64}$"
+_RECIPIENT = r"^age1[0-9a-z]{58}$"
+_WEB_ADDRESS = r"^https?://[!-~]{1,500}$"
+_FORMS = {
+    f"^{IDENTIFIER}$": "must be 1 to 64 lower-case letters, digits and hyphens",
+    _ENTRY_ID: "must be 1 to 64 letters, digits, '.', '_' and '-'",
+    _MESSAGE_ID: "must be a UUID of version 7",
+    _TEXT: "must be one line of printable text",
+    _DIGEST: "must be 64 hexadecimal digits in lower case",
+    _RECIPIENT: "must be an age public key, age1...",
+    _WEB_ADDRESS: "must be an address that begins with https:// or http://",
+}
+
+Identifier = Annotated[str, StringConstraints(pattern=f"^{IDENTIFIER}$")]
+EntryId = Annotated[str, StringConstraints(pattern=_ENTRY_ID)]
+MessageId = Annotated[str, StringConstraints(pattern=_MESSAGE_ID)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=_TEXT)]
+Digest = Annotated[str, StringConstraints(pattern=_DIGEST)]
+Recipient = Annotated[str, StringConstraints(pattern=_RECIPIENT), AfterValidator(_check_recipient)]
+WebAddress = Annotated[str, StringConstraints(pattern=_WEB_ADDRESS)]
 UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 Score = Annotated[float, BeforeValidator(_round_to_range), Field(ge=-1, le=1)]
 Distinct = AfterValidator(_check_distinct)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from lfr_edge.crypto.signing import Purpose, SigningKey, VerifyKey, sign, verify
-from lfr_edge.messages.fields import Digest, Distinct, Identifier, Message, Recipient, Score, Text, UtcTime
+from lfr_edge.messages.fields import Digest, Distinct, Identifier, Message, Recipient, Score, Text, UtcTime, WebAddress
 
 LONGEST_DEPLOYMENT = timedelta(hours=24)
 """A watchlist lives for one deployment, and for a day at the longest (College of Policing APP; Bridges)."""
@@ -88,7 +88,7 @@ class Order(Message):
     """Refused where memory could be written to swap. True where `unlock` is `required`."""
     no_core_dumps: bool = False
     """Refused where memory could be written to a core file."""
-    notice_url: Annotated[str, StringConstraints(pattern=r"^https?://[!-~]{1,500}$")]
+    notice_url: WebAddress
     demo: bool
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ from lfr_edge.crypto.notes import NoteSigner
 from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, Reason
-from lfr_edge.messages.fields import Distinct, Identifier, Message, Text
+from lfr_edge.messages.fields import Distinct, Identifier, Message, Text, complaints
 from lfr_edge.office.listing import Vocabulary
 from lfr_edge.watchlist.entries import RESPONSES
 
@@ -137,9 +137,7 @@ def read_desk(path: Path) -> Desk:
     try:
         file = _OfficeFile.model_validate(fields)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False, include_context=False)
-        what = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in faults)
-        raise _malformed(path, what) from error
+        raise _malformed(path, "; ".join(complaints(error, own=True))) from error
     words = file.vocabulary
     unknown = sorted(set(words.responses) - set(RESPONSES))
     if unknown:

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import ValidationError
 
 from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.messages.fields import complaints
 from lfr_edge.watchlist.entries import Particulars
 
 _REQUIRED = ("id", "photo", "category", "response", "legal_basis", "source", "captured")
@@ -164,9 +165,7 @@ def _row(line: int, fields: Mapping[str, str], photos: Path, first_lines: dict[s
     try:
         particulars = Particulars.model_validate_strings(filled)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False, include_context=False)
-        what = ", ".join(f"{'.'.join(map(str, fault['loc'])) or 'it'} - {fault['msg'].lower()}" for fault in faults)
-        return Problem(line, subject, what, "correct the value (dates as YYYY-MM-DD)")
+        return Problem(line, subject, "; ".join(complaints(error, own=True)), "correct the value")
     first_lines.setdefault(particulars.id, given)
     inside = PurePosixPath(name)
     try:

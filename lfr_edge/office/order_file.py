@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from lfr_edge.errors import ConfigError, PolicyError, Reason, shortened
 from lfr_edge.inference.manifest import EngineSet
+from lfr_edge.messages.fields import complaints
 from lfr_edge.messages.order import Order
 
 if sys.version_info >= (3, 11):
@@ -53,8 +54,10 @@ def read_order(
     try:
         # Through JSON, because strict validation then takes an array for a tuple and still nothing else.
         return Order.model_validate_json(json.dumps(fields, default=_iso))
-    except (ValueError, TypeError, RecursionError) as error:  # ValidationError too, and a number of 5,000 digits
-        raise _malformed(path, _complaints(error)) from error
+    except ValidationError as error:
+        raise _malformed(path, "; ".join(complaints(error, own=True))) from error
+    except (ValueError, TypeError, RecursionError) as error:  # a number of 5,000 digits
+        raise _malformed(path, str(error)) from error
 
 
 def end_of(path: Path) -> datetime:
@@ -122,13 +125,6 @@ def _iso(value: object) -> str:
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     raise TypeError(f"{value!r} has no place in an order")
-
-
-def _complaints(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'the order'}: {fault['msg'].lower()}" for fault in faults)
 
 
 def _malformed(path: Path, what: str, *, fix: str = "correct the key(s); docs/office.md has an example") -> ConfigError:

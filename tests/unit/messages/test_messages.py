@@ -54,6 +54,28 @@ def test_a_refusal_never_quotes_the_message() -> None:
         assert secret not in str(caught.value)
 
 
+ODD = [None, "", "x" * 9999, "a\nb", "A B", 0.5, -1, 10**20, True, [], ["x"], ["x", "x"], {}, {"id": "x"}, "12:00:00"]
+UNSAID = ("should", "alue error", "permitted", "^", "is not what it must be", "is not written as it must be")
+
+
+def refusal(kind: type[Message], content: bytes) -> str:
+    """What is said of it; nothing if it is a message."""
+    try:
+        kind.from_untrusted(content)
+    except UntrustedInputError as refused:
+        return refused.message
+    return ""
+
+
+@pytest.mark.parametrize("example", [ORDER, ALERT, HEALTH], ids=lambda example: type(example).__name__)
+def test_what_is_wrong_is_said_in_words_of_ours(example: Message) -> None:
+    fields = json.loads(example.to_json())
+    wrong = [json.dumps(fields | {name: value}).encode() for name in fields for value in ODD]
+    said = {refusal(type(example), content) for content in wrong}
+    assert len(said) > 20
+    assert not [message for message in said if any(words in message for words in UNSAID)]
+
+
 def test_a_validation_error_in_our_own_process_hides_the_values_too() -> None:
     with pytest.raises(ValidationError) as caught:
         Alert(**(dict(ALERT) | {"ack_token": "hunter2"}))

@@ -187,15 +187,15 @@ def test_who_and_why_must_be_said(clerk: Clerk, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ('force = "example"', 'force = "No Force"', "force: "),
-        ('force = "example"\n', "", "force: field required"),
-        ("categories", "kategories", "vocabulary.categories: field required"),
-        ('["custody", "family"]', "[]", "vocabulary.sources: "),
-        ('["custody", "family"]', '"custody"', "vocabulary.sources: "),
+        ('force = "example"', 'force = "No Force"', "force must be 1 to 64 lower-case letters, digits and hyphens"),
+        ('force = "example"\n', "", "force is missing"),
+        ("categories", "kategories", "vocabulary.categories is missing; vocabulary.kategories is not known"),
+        ('["custody", "family"]', "[]", "vocabulary.sources must have at least 1 item(s)"),
+        ('["custody", "family"]', '"custody"', "vocabulary.sources must be a list"),
         ('"green"]', '"blue"]', "vocabulary.responses: blue is none of red, amber, green, test-pass"),
         ("[vocabulary]", "[vocabulary", "office.toml: "),
-        ("[vocabulary]", "[words]", "vocabulary: field required"),
-        ('log = "office.log"', "log = 1", "log: "),
+        ("[vocabulary]", "[words]", "vocabulary is missing; words is not known"),
+        ('log = "office.log"', "log = 1", "log must be a text"),
     ],
 )
 def test_a_mistake_in_the_offices_file_is_named(

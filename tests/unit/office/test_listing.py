@@ -75,13 +75,13 @@ def test_every_problem_is_found_in_one_reading(
     shown = [str(problem) for problem in problems]
     assert [problem.line for problem in problems] == [3, 5, 6, 7, 8, 9, 10]
     assert "E-2 (absent.png): there is no such photo" in shown[0]
-    assert "response - input should be 'red', 'amber', 'green' or 'test-pass'" in shown[1]
-    assert "captured - " in shown[1]
-    assert "bad id (a.png): id - " in shown[2]
+    assert "response must be 'red', 'amber', 'green' or 'test-pass'" in shown[1]
+    assert "captured must be a day, such as 2026-06-01" in shown[1]
+    assert "bad id (a.png): id must be 1 to 64 letters, digits, '.', '_' and '-'; correct the value" in shown[2]
     assert "too many or too few values" in shown[3]
     assert "too many or too few values" in shown[4]
-    assert "legal_basis - " in shown[5]
-    assert "no id (no photo): id - " in shown[6]
+    assert "legal_basis must have at least 1 character(s)" in shown[5]
+    assert "no id (no photo): id must be" in shown[6]
 
 
 def test_lines_of_one_id_are_photos_of_one_person(
@@ -126,13 +126,13 @@ FULL = {
 }
 # One field wrong in turn, and what is said of it.
 WRONG = {
-    "id": ("J Smith", "id - "),
+    "id": ("J Smith", "id must be 1 to 64 letters, digits, "),
     "photo": ("b.png", "there is no such photo"),
     "category": ("lost", "category 'lost' is not in the office's vocabulary; use wanted"),
     "response": ("green", "response 'green' is not in the office's vocabulary; use red | amber"),
     "legal_basis": ("none", "legal_basis 'none' is not in the office's vocabulary; use PACE s.64A"),
     "source": ("web", "source 'web' is not in the office's vocabulary; use custody"),
-    "captured": ("yesterday", "captured - "),
+    "captured": ("yesterday", "captured must be a day, such as 2026-06-01"),
     "rationale": ("", "rationale is missing; every entry needs its rationale"),
     "expires": ("", "expires is missing; every entry needs its expires"),
     "under_18": ("yes", "under_18 and under_18_rationale go together"),

@@ -299,17 +299,17 @@ def test_an_existing_package_is_not_replaced(office: Office) -> None:
     ("old", "new", "complaint"),
     [
         ("threshold =", "treshold =", "treshold: no such key"),
-        ('place = "Harbour Street"\n', "", "place: field required"),
-        ("17:00:00Z", "17:00:00+01:00", "not_after: value error, must be utc"),
-        ("17:00:00Z", "17:00:00", "not_after: "),
-        ("2026-06-01T17:00:00Z", "2026-06-02T10:00:00Z", "the order: value error, not_after must be later"),
+        ('place = "Harbour Street"\n', "", "place is missing"),
+        ("17:00:00Z", "17:00:00+01:00", "not_after must be UTC"),
+        ("17:00:00Z", "17:00:00", "not_after must be a time in UTC, such as "),
+        ("2026-06-01T17:00:00Z", "2026-06-02T10:00:00Z", "order.toml: not_after must be later"),
         ("2026-06-01T17:00:00Z", "2026-06-01T08:00:00Z", "by 24 hours at the most"),
-        ("2026-06-01T17:00:00Z", "08:00:00", "not_after: "),
-        ("threshold = 0.55", 'threshold = "0.55"', "threshold: input should be a valid number"),
-        ("threshold = 0.55", "threshold = nan", "threshold: "),
-        ("demo = false", "demo = 0", "demo: input should be a valid boolean"),
-        ('cameras = ["front", "rear"]', 'cameras = ["front"]\nzone = 1', r"vans.0.zone: extra"),
-        ('cameras = ["front", "rear"]', "cameras = []", "vans.0.cameras: "),
+        ("2026-06-01T17:00:00Z", "08:00:00", "not_after must be a time in UTC, such as "),
+        ("threshold = 0.55", 'threshold = "0.55"', "threshold must be a number"),
+        ("threshold = 0.55", "threshold = nan", "threshold must be a number"),
+        ("demo = false", "demo = 0", "demo must be true or false"),
+        ('cameras = ["front", "rear"]', 'cameras = ["front"]\nzone = 1', "vans.0.zone is not known"),
+        ('cameras = ["front", "rear"]', "cameras = []", "vans.0.cameras must have at least 1 item(s)"),
         ("[[vans]]", "[vans]", "vans: missing or without id"),
         ('id = "van-1"', 'name = "van-1"', "vans: missing or without id"),
         ("demo = false", 'demo = false\ncontract = "x"', "contract: filled in by sealing"),
@@ -320,10 +320,10 @@ def test_an_existing_package_is_not_replaced(office: Office) -> None:
         (
             "demo = false",
             "demo = false\nbudget = 1.0",
-            "the order: value error, budget is above 0.001: budget_accepted",
+            "order.toml: budget is above 0.001: budget_accepted",
         ),
-        ("demo = false", "demo = false\n[budget_accepted]\nby = 'A'", "budget_accepted.why: field required"),
-        ("expected_faces = 10000\n", "", "expected_faces: field required"),
+        ("demo = false", "demo = false\n[budget_accepted]\nby = 'A'", "budget_accepted.why is missing"),
+        ("expected_faces = 10000\n", "", "expected_faces is missing"),
         ("demo = false", "demo =", "line"),
         ('id = "van-1"', 'id = "van-2"', "name different vans: van-1, van-2"),
     ],
@@ -342,7 +342,7 @@ def test_a_mistake_in_the_order_is_named(
 def test_every_wrong_key_is_named_at_once(order_file: Callable[[str], Path], engine_set: EngineSet) -> None:
     key = SealIdentity.generate().recipient
     wrong = ORDER.replace("margin = 0.05", "margin = -1").replace("confirmation = 2", "confirmation = 0")
-    with pytest.raises(ConfigError, match=r"margin: .*; confirmation: "):
+    with pytest.raises(ConfigError, match=r"margin must be at least 0.0; confirmation must be at least 1"):
         read_order(order_file(wrong), engine_set, van_recipients={"van-1": key}, recipients=[key])
 
 
