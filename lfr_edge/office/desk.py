@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, ValidationError
 
-from lfr_edge.audit.fields import Event
+from lfr_edge.audit.fields import Actor, Event
 from lfr_edge.audit.log import AuditLog
 from lfr_edge.audit.office_events import RegistryWritten
 from lfr_edge.audit.reader import LogReader, open_log
@@ -52,6 +52,13 @@ class _OfficeFile(Message):
     log_key: _FileName = LOG_KEY
     workspace_key: _FileName = WORKSPACE_KEY
     vocabulary: _Vocabulary
+
+
+class _Acting(Message):
+    """What every event of the log says."""
+
+    by: Actor
+    why: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +115,17 @@ class Desk:
                     f"the log needs to know {'who does this' if key == 'person' else 'why this is done'}",
                     fix=f'give {option} "...", or set {key} in {self.path}',
                 )
+        by, why = f"person:{by}", str(why)
+        try:
+            _Acting(by=by, why=why)
+        except ValidationError as error:
+            raise ConfigError(
+                Reason.VALUE_INVALID,
+                f"the log cannot hold what was given: {'; '.join(complaints(error))}",
+                fix="give one line of text: --by NAME, at most 200 characters, and --why TEXT, at most 500",
+            ) from error
         signer = NoteSigner(f"lfr-edge/{self.force}/office", SigningKey.from_file(self._beside(self._file.log_key)))
-        return Journal(self._beside(self._file.log), signer, clock, f"person:{by}", str(why))
+        return Journal(self._beside(self._file.log), signer, clock, by, why)
 
     def workspace_identity(self, ask: AskPassphrase) -> SealIdentity:
         """The key that every workspace's own key is sealed to."""

@@ -184,6 +184,18 @@ def test_who_and_why_must_be_said(clerk: Clerk, capsys: pytest.CaptureFixture[st
     assert main(arguments) == 0
 
 
+@pytest.mark.parametrize("said", [("J. Clerk\n", "request"), ("J" * 201, "request"), ("J. Clerk", "r" * 501)])
+def test_a_name_or_a_reason_that_the_log_cannot_hold_is_one_clear_error(
+    clerk: Clerk, capsys: pytest.CaptureFixture[str], said: tuple[str, str]
+) -> None:
+    office = str(clerk.folder / "desk" / "office.toml")
+    by, why = said
+    assert main(["office", "registry", "--entry", "E-2", "--office", office, "--by", by, "--why", why]) == 2
+    error = capsys.readouterr().err
+    assert "the log cannot hold what was given" in error
+    assert "fix: give one line of text: --by NAME" in error
+
+
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
