@@ -101,12 +101,16 @@ def read_list(
 
 def _read_csv(path: Path, content: bytes) -> list[tuple[int, Mapping[str, str]]]:
     try:
-        reader = csv.DictReader(StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        text = content.decode("utf-8-sig")
+        header = text.partition("\n")[0]
+        # What Excel calls a comma depends on the country that it thinks it is in.
+        separator = ";" if ";" in header and "," not in header else ","
+        reader = csv.DictReader(StringIO(text, newline=""), delimiter=separator, strict=True)
         _check_columns(path, reader.fieldnames or ())
         return [(reader.line_num, fields) for fields in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(
-            Reason.FILE_MALFORMED, f"{path} is not a CSV file in UTF-8", fix="save it as 'CSV UTF-8', with commas"
+            Reason.FILE_MALFORMED, f"{path} is not a CSV file in UTF-8", fix="save it as 'CSV UTF-8'"
         ) from error
 
 
@@ -157,7 +161,7 @@ def _check_columns(path: Path, columns: Iterable[str]) -> None:
 def _row(line: int, fields: Mapping[str, str], photos: Path, first_lines: dict[str, dict[str, str]]) -> Row | Problem:
     # DictReader puts surplus values under None, and None where values are missing.
     if None in fields or None in fields.values():
-        return Problem(line, "the line", "it has too many or too few values", "quote values that hold a comma")
+        return Problem(line, "the line", "it has too many or too few values", "quote values that hold the separator")
     given = {name: value.strip() for name, value in fields.items()}
     filled = _completed(given, first_lines.get(given["id"]))
     name = filled.pop("photo")

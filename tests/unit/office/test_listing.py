@@ -44,6 +44,21 @@ def test_optional_columns_may_be_missing_and_excel_may_have_written_it(
     assert row.particulars.category == "missing, vulnerable"
 
 
+def test_semicolons_separate_too_as_excel_writes_them_in_some_countries(
+    tmp_path: Path, photo: Callable[..., str], photos: Path
+) -> None:
+    photo("a.png")
+    path = tmp_path / "excel.csv"
+    path.write_bytes(
+        b"\xef\xbb\xbfid;photo;category;response;legal_basis;source;captured\r\n"
+        b'E-1;a.png;missing, vulnerable;amber;"common law; PACE";family;2025-03-01\r\n'
+        b"E-2;a.png;missing; vulnerable;amber;common law;family;2025-03-01\r\n"
+    )
+    (row,), (problem,) = read_list(path, photos)
+    assert (row.particulars.category, row.particulars.legal_basis) == ("missing, vulnerable", "common law; PACE")
+    assert str(problem) == "line 3: the line: it has too many or too few values; quote values that hold the separator"
+
+
 def test_a_photos_name_that_no_file_can_have_is_a_problem_of_its_line(
     listing: Callable[..., Path], photos: Path
 ) -> None:
@@ -243,7 +258,8 @@ def test_a_photo_outside_the_folder_is_not_read(
     ("header", "complaint"),
     [
         ("id,photo,category,response,legal_basis,source", "it lacks captured"),
-        ("id;photo;category;response;legal_basis;source;captured", "it lacks id, photo"),
+        ("id;photo;category;response;legal_basis;source", "it lacks captured"),
+        ("id;photo,category;response;legal_basis;source;captured", "it lacks id, photo"),
         ("id,photo,category,response,legal_basis,source,captured,name", "it should not have name"),
         ("id,photo,category,response,legal_basis,source,captured,id", "it has twice id"),
         ("", "it lacks id"),
