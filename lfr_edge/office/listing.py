@@ -74,7 +74,8 @@ def read_list(
     today: date | None = None,
     content: bytes | None = None,
 ) -> tuple[list[Row], list[Problem]]:
-    """The rows that are in order, and what is wrong with the others. ConfigError if it is not such a list at all.
+    """The rows that are in order, and what is wrong with the others. ConfigError if it is not such a list at all, or
+    there is no folder `photos`.
 
     With `today`, no photo may be from the future and no entry may have expired. `content`, if the file was read before:
     then it is not read again.
@@ -83,6 +84,7 @@ def read_list(
     lines = _read_json(path, content) if path.suffix.lower() == ".json" else _read_csv(path, content)
     if not lines:
         raise ConfigError(Reason.FILE_MALFORMED, f"{path} lists nobody", fix="add a line for each person")
+    _require_folder(photos)
     rows: list[Row] = []
     problems: list[Problem] = []
     first_lines: dict[str, dict[str, str]] = {}
@@ -97,6 +99,20 @@ def read_list(
         if today is not None:
             problems += _impossible(outcome, today)
     return rows, sorted([*problems, *_contradictions(rows)], key=lambda problem: problem.line)
+
+
+def _require_folder(photos: Path) -> None:
+    """Said once, not of each line."""
+    try:
+        there = photos.is_dir()
+    except OSError as error:
+        raise ConfigError(
+            Reason.FILE_MISSING, f"the folder {photos} cannot be read: {error.strerror}", fix="check its permissions"
+        ) from error
+    if not there:
+        raise ConfigError(
+            Reason.FILE_MISSING, f"there is no folder {photos}", fix="give the one that the photos are in"
+        )
 
 
 def _read_csv(path: Path, content: bytes) -> list[tuple[int, Mapping[str, str]]]:

@@ -272,6 +272,14 @@ def test_other_columns_are_refused_by_name(
         read_list(listing("E-1,a.png", header=header), photos)
 
 
+def test_a_missing_folder_of_photos_is_said_once(listing: Callable[..., Path], photos: Path) -> None:
+    path = listing(f"E-1,a.png,{REST},,", f"E-2,b.png,{REST},,")
+    (photos / "file").write_bytes(b"")
+    for folder in (photos / "absent", photos / "file"):
+        with pytest.raises(ConfigError, match=f"there is no folder {folder}"):
+            read_list(path, folder)
+
+
 def test_an_empty_list_is_refused(listing: Callable[..., Path], photos: Path) -> None:
     with pytest.raises(ConfigError, match="lists nobody"):
         read_list(listing(), photos)
