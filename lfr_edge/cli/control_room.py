@@ -77,19 +77,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _keygen(folder: Path) -> int:
-    private, public = new_key_files(folder, ["control-room.key", "control-room.recipient"])
-    identity = SealIdentity.generate()
-    identity.to_file(private)
-    key_files.write_new(public, f"{identity.recipient}\n".encode("ascii"), mode=key_files.PUBLIC)
+    with new_key_files(folder, ["control-room.key", "control-room.recipient"]) as (private, public):
+        identity = SealIdentity.generate()
+        identity.to_file(private)
+        key_files.write_new(public, f"{identity.recipient}\n".encode("ascii"), mode=key_files.PUBLIC)
     print(f"{private}: opens alerts; keep it here\n{public}: give it to the watchlist office, for its orders")
     return 0
 
 
 def _command_key(folder: Path) -> int:
-    private, public = new_key_files(folder, ["command.key", "command.pub"])
-    key = SigningKey.generate()
-    key.to_file(private)
-    key.public.to_file(public)
+    with new_key_files(folder, ["command.key", "command.pub"]) as (private, public):
+        key = SigningKey.generate()
+        key.to_file(private)
+        key.public.to_file(public)
     print(f"{private}: ends deployments; keep it here\n{public}: for every van's trusted_commanders")
     return 0
 

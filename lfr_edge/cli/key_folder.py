@@ -1,14 +1,20 @@
 """Where a role's `keygen` puts its key files: all of them, or none."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lfr_edge.errors import ConfigError, Reason
 
 
-def new_key_files(folder: Path, names: Sequence[str]) -> list[Path]:
-    """Paths in `folder`, which is made if missing (0700). ConfigError if any of the files exists already."""
+@contextlib.contextmanager
+def new_key_files(folder: Path, names: Sequence[str]) -> Iterator[list[Path]]:
+    """Paths in `folder`, which is made if missing (0700), and gone again if the block fails before it writes there.
+
+    ConfigError if any of the files exists already.
+    """
     paths = [folder / name for name in names]
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         taken = next((path for path in paths if path.exists()), None)
         if taken is None:
@@ -21,4 +27,10 @@ def new_key_files(folder: Path, names: Sequence[str]) -> list[Path]:
         raise ConfigError(
             Reason.FILE_EXISTS, f"{taken} exists already", fix="keys are never overwritten: choose another folder"
         )
-    return paths
+    try:
+        yield paths
+    except BaseException:
+        with contextlib.suppress(OSError):  # something lies in it
+            for made in missing:
+                made.rmdir()
+        raise

@@ -71,17 +71,16 @@ def _setup(args: argparse.Namespace) -> int:
         raise ConfigError(
             Reason.VALUE_INVALID, f"'{args.force}' is not an id", fix="use lower-case letters, digits and hyphens"
         )
-    office, log_key, log_public, workspace_key = new_key_files(
-        args.out, [OFFICE_FILE, LOG_KEY, LOG_PUBLIC, WORKSPACE_KEY]
-    )
-    locked_with = None if args.no_passphrase else _new_passphrase("references")
-    key = SigningKey.generate()
-    # Not locked: every command appends to the log, and its key proves nothing but that this office wrote it.
-    key.to_file(log_key)
-    key.public.to_file(log_public)
-    SealIdentity.generate().to_file(workspace_key, locked_with=locked_with)
-    with new_file(office) as file:
-        file.write(new_office_file(args.force).encode())
+    names = [OFFICE_FILE, LOG_KEY, LOG_PUBLIC, WORKSPACE_KEY]
+    with new_key_files(args.out, names) as (office, log_key, log_public, workspace_key):
+        locked_with = None if args.no_passphrase else _new_passphrase("references")
+        key = SigningKey.generate()
+        # Not locked: every command appends to the log, and its key proves nothing but that this office wrote it.
+        key.to_file(log_key)
+        key.public.to_file(log_public)
+        SealIdentity.generate().to_file(workspace_key, locked_with=locked_with)
+        with new_file(office) as file:
+            file.write(new_office_file(args.force).encode())
     read_desk(office)
     print(f"{office}: adapt its vocabulary to your policy")
     print(f"{log_public}: for whoever audits the office's log")
@@ -90,10 +89,10 @@ def _setup(args: argparse.Namespace) -> int:
 
 
 def _keygen(args: argparse.Namespace) -> int:
-    private, public = new_key_files(args.out, ["order.key", "order.pub"])
-    key = SigningKey.generate()
-    key.to_file(private, locked_with=None if args.no_passphrase else _new_passphrase("order.key"))
-    key.public.to_file(public)
+    with new_key_files(args.out, ["order.key", "order.pub"]) as (private, public):
+        key = SigningKey.generate()
+        key.to_file(private, locked_with=None if args.no_passphrase else _new_passphrase("order.key"))
+        key.public.to_file(public)
     print(f"{private}: signs orders; it stays with its officer\n{public}: for every van's trusted_order_signers")
     print(f"key id {key.public.key_id}")
     return 0

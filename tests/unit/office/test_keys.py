@@ -37,9 +37,12 @@ def test_keygen_locks_the_key_with_a_passphrase_that_is_asked_twice(
     assert key.public.key_id == VerifyKey.from_file(tmp_path / "keys" / "order.pub").key_id
 
 
-def test_without_a_terminal_a_passphrase_is_one_clear_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("action", [["keygen"], ["setup", "--force", "example"]], ids=lambda action: action[0])
+def test_without_a_terminal_a_passphrase_is_one_clear_error_and_nothing_is_left(
+    tmp_path: Path, action: list[str]
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "lfr_edge.cli.main", "office", "keygen", "--out", str(tmp_path / "keys")],
+        [sys.executable, "-m", "lfr_edge.cli.main", "office", *action, "--out", str(tmp_path / "new" / "keys")],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -48,6 +51,13 @@ def test_without_a_terminal_a_passphrase_is_one_clear_error(tmp_path: Path) -> N
     assert done.returncode == 2
     assert "there is no terminal to ask on" in done.stderr
     assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_was_there_stays_when_nothing_is_made_in_it(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    assert main(["office", "keygen", "--out", str(tmp_path / "keys" / "new")]) == 2
+    assert [path.name for path in tmp_path.rglob("*")] == ["keys"]
 
 
 @pytest.mark.parametrize("survivor", ["order.key", "order.pub"])
