@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and survive a power cut."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,21 @@ from lfr_edge.errors import ConfigError, Reason
 
 PRIVATE = 0o600
 PUBLIC = 0o644
+
+
+def require_new(path: Path) -> None:
+    """ConfigError if no file or folder can be made there: for saying so before what takes long, not after it."""
+    folder = path.parent
+    try:
+        taken, has_folder = path.exists(), folder.is_dir()
+    except OSError as error:
+        raise _unwritable(path, error.strerror) from error
+    if taken:
+        raise _taken(path)
+    if not has_folder:
+        raise ConfigError(Reason.FILE_MISSING, f"there is no folder {folder}", fix="make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unwritable(path, os.strerror(errno.EACCES))
 
 
 @contextmanager
@@ -36,13 +52,9 @@ def new_file(path: Path, *, mode: int = PRIVATE, replace: bool = False) -> Itera
             temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
     except FileExistsError as error:
-        raise ConfigError(
-            Reason.FILE_EXISTS, f"{path} exists already", fix="choose another name, or move it away first"
-        ) from error
+        raise _taken(path) from error
     except OSError as error:
-        raise ConfigError(
-            Reason.FILE_UNWRITABLE, f"{path} cannot be written: {error.strerror}", fix="check its folder and the disk"
-        ) from error
+        raise _unwritable(path, error.strerror) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -52,3 +64,11 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _taken(path: Path) -> ConfigError:
+    return ConfigError(Reason.FILE_EXISTS, f"{path} exists already", fix="choose another name, or move it away first")
+
+
+def _unwritable(path: Path, why: str | None) -> ConfigError:
+    return ConfigError(Reason.FILE_UNWRITABLE, f"{path} cannot be written: {why}", fix="check its folder and the disk")

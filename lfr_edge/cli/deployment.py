@@ -15,7 +15,7 @@ from lfr_edge.crypto.key_files import PUBLIC
 from lfr_edge.crypto.sealed import SealIdentity
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, Reason
-from lfr_edge.files import new_file
+from lfr_edge.files import new_file, require_new
 from lfr_edge.messages.clock import ClockStatement, sign_statement
 from lfr_edge.van.control import Order, Reply, ask
 
@@ -87,8 +87,7 @@ def _given_share(share: Path | None) -> str:
 def _prekeys(config: VanConfig, count: int, out: Path) -> int:
     if not 1 <= count <= 1000:
         raise ConfigError(Reason.VALUE_INVALID, f"--count {count} is not 1 to 1000", fix="give 1 to 1000")
-    if out.exists():
-        raise ConfigError(Reason.FILE_EXISTS, f"{out} exists already", fix="choose another name, or move it away first")
+    require_new(out)
     with new_file(out, mode=PUBLIC) as file:  # opened first: prekeys whose public halves are lost are of no use
         reply = ask(config.control, Order(do="prekeys", count=count))
         file.write(reply.content.encode("ascii"))

@@ -16,6 +16,7 @@ from lfr_edge.biometrics.arena import Arena
 from lfr_edge.cli.office_keys import ask_passphrase
 from lfr_edge.clock import SystemClock
 from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.files import require_new
 from lfr_edge.inference.manifest import EngineSet, load_engine_set
 from lfr_edge.inference.store import EngineStore
 from lfr_edge.office import workspace
@@ -24,7 +25,7 @@ from lfr_edge.office.desk import Journal, read_desk
 from lfr_edge.office.enrol import Photo, measure_photos, sha256_of_photo
 from lfr_edge.office.listing import Problem, Row, differing_fields, list_bytes, read_list
 from lfr_edge.office.references import References, gather, unusable
-from lfr_edge.office.report import QualityReport, check_new
+from lfr_edge.office.report import QualityReport
 from lfr_edge.office.workspace import Workspace
 from lfr_edge.pipeline.extract import Extractor
 from lfr_edge.watchlist.crowding import extent
@@ -54,7 +55,7 @@ def _enrol(args: argparse.Namespace) -> int:
     clock = SystemClock()
     journal = desk.journal(clock, by=args.by, why=args.why)
     if args.report is not None:
-        check_new(args.report)
+        require_new(args.report)
     again = workspace.exists(args.out)
     content = list_bytes(args.list)  # once: what is logged is the digest of what was read
     today = clock.utc().astimezone().date()  # the clerk's: a photo of this morning is not from the future

@@ -14,6 +14,7 @@ from lfr_edge.clock import SystemClock
 from lfr_edge.crypto.sealed import SealIdentity, is_recipient
 from lfr_edge.crypto.signing import SigningKey
 from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.files import require_new
 from lfr_edge.inference.manifest import load_engine_set
 from lfr_edge.messages.order import DEFAULT_BUDGET, Order
 from lfr_edge.messages.prekey import open_prekeys
@@ -36,16 +37,22 @@ def run(args: argparse.Namespace) -> int:
     desk = read_desk(args.office)
     clock = SystemClock()
     journal = desk.journal(clock, by=args.by, why=args.why)
+    # What costs nothing to find out comes before anybody types a passphrase.
     require_ahead(f"the order in {args.order}", end_of(args.order), clock.utc())
+    share = _share_of(args.order, args.share)
+    for path in (args.out, args.share):
+        if path is not None:
+            require_new(path)
+    registry = Registry(desk.registry, journal)
+    van_recipients = _van_recipients(args, desk, registry)
+    source = workspace.workspace_id(args.work)
     work = workspace.open_workspace(args.work, desk.workspace_identity(ask_passphrase))
     engine_set = load_engine_set(work.engine_set, args.manifests)
     workspace.require_contract(work, engine_set)
-    registry = Registry(desk.registry, journal)
-    share = _share_of(args.order, args.share)
     order = read_order(
         args.order,
         engine_set,
-        van_recipients=_van_recipients(args, desk, registry),
+        van_recipients=van_recipients,
         recipients=tuple(args.recipient),
         unlock_recipient=share.recipient if share is not None else None,
     )
@@ -65,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
             not_after=sealed.not_after,
             watchlist_sha256=sealed.watchlist_sha256,
             references_sha256=references.sha256,
-            workspace=workspace.workspace_id(args.work),
+            workspace=source,
             entries=tuple(entry.id for entry in references.entries),
         )
         expected = expect(sealed, calibration_of(engine_set)).per_face
@@ -76,11 +83,7 @@ def run(args: argparse.Namespace) -> int:
     _show(sealed, references, args, len(keys))
     print(f"  false alerts {expect(sealed, calibration_of(engine_set))}")
     if share is not None:
-        print(
-            f"{args.share}: the unlock share of order '{sealed.id}', which this office keeps nowhere else.\n"
-            "  Give it to those who start the van on another way than the package, on paper or read out, and never\n"
-            "  on a stick with it; delete the file then. They type it: lfr-edge deployment unlock"
-        )
+        _say_share(args.share, sealed)
     return 0
 
 
@@ -187,3 +190,11 @@ def _check_recipient(option: str, recipient: str, file: str) -> None:
 def _show(order: Order, references: References, args: argparse.Namespace, signatures: int) -> None:
     print(f"{args.out}: {len(references.entries)} entries, {signatures} signature(s)")
     show_order(order)
+
+
+def _say_share(file: Path, order: Order) -> None:
+    print(
+        f"{file}: the unlock share of order '{order.id}', which this office keeps nowhere else.\n"
+        "  Give it to those who start the van on another way than the package, on paper or read out, and never\n"
+        "  on a stick with it; delete the file then. They type it: lfr-edge deployment unlock"
+    )

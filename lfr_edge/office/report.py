@@ -9,7 +9,6 @@ import csv
 import html
 import io
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lfr_edge.errors import ConfigError, Reason
+from lfr_edge.files import require_new
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.office.assess import MEASURES, Verdict
 from lfr_edge.office.enrol import Photo
@@ -41,7 +41,7 @@ class QualityReport:
 
     def write(self, folder: Path) -> None:
         """Make the folder with report.html, report.csv and report.json; whole or not at all, owner's eyes only."""
-        check_new(folder)
+        require_new(folder)
         try:
             unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))  # mode 0700
             try:
@@ -195,18 +195,6 @@ class QualityReport:
             "score": pair.score,
             "probably_one_person": pair.first != pair.second and pair.score >= self.sure(),
         }
-
-
-def check_new(folder: Path) -> None:
-    """ConfigError unless `QualityReport.write` may make this folder."""
-    try:
-        taken, writable = folder.exists(), os.access(folder.parent, os.W_OK | os.X_OK)
-    except OSError as error:
-        raise _unwritable(folder, error.strerror) from error
-    if taken:
-        raise ConfigError(Reason.FILE_EXISTS, f"{folder} exists already", fix="choose another, or delete it")
-    if not writable:  # said now, not when all photos are measured
-        raise _unwritable(folder, "its folder is missing or protected")
 
 
 def _unwritable(folder: Path, why: str | None) -> ConfigError:

@@ -9,7 +9,6 @@ Erasing overwrites and removes `key.age` first: without it the rest opens to nob
 A photo is known by the digest of its bytes, so that an interrupted or repeated enrolment measures none twice.
 """
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -23,7 +22,7 @@ from pydantic import Field
 
 from lfr_edge.crypto.sealed import SealIdentity, open_sealed, seal
 from lfr_edge.errors import ConfigError, PolicyError, Reason, UntrustedInputError
-from lfr_edge.files import new_file, sync_folder
+from lfr_edge.files import new_file, require_new, sync_folder
 from lfr_edge.inference.manifest import EngineSet
 from lfr_edge.messages.fields import Digest, Message
 from lfr_edge.office.assess import Finding, Verdict
@@ -221,13 +220,13 @@ def exists(folder: Path) -> bool:
             return True
     except OSError as error:
         raise _unwritable(folder, error.strerror) from error
-    _check_new(folder)
+    require_new(folder)
     return False
 
 
 def create(folder: Path, office: SealIdentity, engine_set: EngineSet) -> Workspace:
     """A new, empty workspace. ConfigError if the folder exists, or cannot be made."""
-    _check_new(folder)
+    require_new(folder)
     identity = SealIdentity.generate()
     key = _Key(identity=identity.to_bytes().decode("ascii"), engine_set=engine_set.name, contract=engine_set.contract)
     try:
@@ -310,19 +309,6 @@ def _unpacked(packed: bytes, folder: Path) -> list[Photo]:
         template, picture = take(head.template_bytes), take(head.picture_bytes)
         photos.append(Photo(head.sha256, head.verdict, head.findings, head.quality, picture, template))
     return photos
-
-
-def _check_new(folder: Path) -> None:
-    try:
-        taken, has_parent = folder.exists(), folder.parent.is_dir()
-    except OSError as error:
-        raise _unwritable(folder, error.strerror) from error
-    if taken:
-        raise ConfigError(Reason.FILE_EXISTS, f"{folder} exists already", fix="choose another, or delete it")
-    if not has_parent:
-        raise ConfigError(Reason.FILE_MISSING, f"there is no folder {folder.parent}", fix="make it first")
-    if not os.access(folder.parent, os.W_OK | os.X_OK):  # said now, not when all photos are enrolled
-        raise _unwritable(folder, os.strerror(errno.EACCES))
 
 
 def _unwritable(folder: Path, why: str | None) -> ConfigError:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lfr_edge.errors import ConfigError, Reason
-from lfr_edge.files import PUBLIC, new_file
+from lfr_edge.files import PUBLIC, new_file, require_new
 
 
 def test_the_file_appears_when_the_block_ends_and_not_before(tmp_path: Path) -> None:
@@ -46,3 +46,18 @@ def test_a_missing_folder_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="check its folder") as refused, new_file(tmp_path / "no" / "key"):
         pass
     assert refused.value.reason is Reason.FILE_UNWRITABLE
+
+
+def test_whether_something_can_be_made_is_known_before_it_is(tmp_path: Path) -> None:
+    (tmp_path / "there").write_bytes(b"")
+    require_new(tmp_path / "new")
+    for path, reason in [
+        (tmp_path / "there", Reason.FILE_EXISTS),
+        (tmp_path / "no" / "new", Reason.FILE_MISSING),
+        (tmp_path / "there" / "new", Reason.FILE_MISSING),
+        (tmp_path / ("n" * 300), Reason.FILE_UNWRITABLE),
+    ]:
+        with pytest.raises(ConfigError) as refused:
+            require_new(path)
+        assert refused.value.reason is reason
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]

@@ -364,8 +364,29 @@ def test_without_a_file_for_the_share_nothing_is_sealed_and_without_need_there_i
     assert clerk.events("package-sealed") == []
 
 
+def test_what_costs_nothing_to_find_out_is_said_before_a_passphrase_is_asked(
+    clerk: Clerk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert clerk.enrol() == 0
+    (clerk.folder / "desk" / "workspace.age").unlink()
+    taken, nowhere, share = clerk.folder / "list.csv", clerk.folder / "no" / "x", clerk.folder / "share.txt"
+    for arguments, order, said in [
+        (("--out", taken), ORDER, f"{taken} exists already"),
+        (("--out", nowhere), ORDER, f"there is no folder {nowhere.parent}"),
+        (("--share", taken), UNLOCKED, f"{taken} exists already"),
+        (("--share", nowhere), UNLOCKED, f"there is no folder {nowhere.parent}"),
+        (("--share", share), ORDER, "asks for no unlock share"),
+        (("--prekeys", clerk.folder / "absent", "--van-key", "van-1=x"), ORDER, "absent"),
+        ((), ORDER, "workspace.age"),
+    ]:
+        capsys.readouterr()
+        assert clerk.seal(*arguments, order=order) == 2
+        assert said in capsys.readouterr().err
+    assert not share.exists()
+
+
 def test_a_seal_that_fails_leaves_no_share(clerk: Clerk) -> None:
     assert clerk.enrol() == 0
-    (clerk.folder / "x.lfrd").write_bytes(b"precious")
-    assert clerk.seal("--share", clerk.folder / "share.txt", order=UNLOCKED) == 2
+    with clerk.hold_log():
+        assert clerk.seal("--share", clerk.folder / "share.txt", order=UNLOCKED) == 2
     assert not (clerk.folder / "share.txt").exists()
