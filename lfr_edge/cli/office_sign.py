@@ -8,8 +8,6 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +28,7 @@ from lfr_edge.files import PUBLIC, new_file
 from lfr_edge.messages.order import Order, open_order
 from lfr_edge.office.desk import read_desk
 from lfr_edge.office.order_file import require_ahead
-from lfr_edge.watchlist.package import open_package, replace_order
+from lfr_edge.watchlist.package import Package, open_package, replace_order
 
 _LARGEST_ORDER_BYTES = 1 << 20
 _KEY_ID = re.compile(r"[0-9a-f]{64}")
@@ -47,13 +45,12 @@ class _Read:
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked."""
-    with _read(args.package) as read:
-        return {"sign": _sign, "merge": _merge, "verify": _verify, "inspect": _inspect}[args.action](args, read)
+    act = {"sign": _sign, "merge": _merge, "verify": _verify, "inspect": _inspect}[args.action]
+    return act(args, _read(args.package))
 
 
-@contextmanager
-def _read(path: Path) -> Iterator[_Read]:
-    """The order of a package whose members are those of the order, or an order alone."""
+def _read(path: Path) -> _Read:
+    """The order of a package whose members are those of the order, or an order alone; an error names the file."""
     try:
         with path.open("rb") as file:
             start = file.read(_LARGEST_ORDER_BYTES + 1)
@@ -61,23 +58,29 @@ def _read(path: Path) -> Iterator[_Read]:
         raise ConfigError(
             Reason.FILE_MISSING, f"{path} cannot be read: {error.strerror}", fix="check the path"
         ) from error
-    if start.startswith(b"{") and len(start) <= _LARGEST_ORDER_BYTES:
-        yield _Read(start, _order_of(start), in_package=False)
-        return
-    with open_package(path) as package:
-        order = _order_of(package.order)
-        pairs = (
-            ("watchlist.age", order.watchlist_sha256, package.watchlist_sha256),
-            ("pictures.bin", order.pictures_sha256, package.pictures_sha256),
-        )
-        for member, ordered, found in pairs:
-            if ordered != found:
-                raise UntrustedInputError(
-                    Reason.DIGEST_MISMATCH,
-                    f"{member} in {path} is not the one that its order names",
-                    fix="get an undamaged copy of the package",
-                )
-        yield _Read(package.order, order, in_package=True)
+    try:
+        if start.startswith(b"{") and len(start) <= _LARGEST_ORDER_BYTES:
+            return _Read(start, _order_of(start), in_package=False)
+        with open_package(path) as package:
+            order = _order_of(package.order)
+            _check_members(order, package)
+            return _Read(package.order, order, in_package=True)
+    except UntrustedInputError as error:
+        raise UntrustedInputError(error.reason, f"{path}: {error.message}", fix=error.fix) from error
+
+
+def _check_members(order: Order, package: Package) -> None:
+    pairs = (
+        ("watchlist.age", order.watchlist_sha256, package.watchlist_sha256),
+        ("pictures.bin", order.pictures_sha256, package.pictures_sha256),
+    )
+    for member, ordered, found in pairs:
+        if ordered != found:
+            raise UntrustedInputError(
+                Reason.DIGEST_MISMATCH,
+                f"{member} is not the one that its order names",
+                fix="get an undamaged copy of the package",
+            )
 
 
 def _order_of(envelope: bytes) -> Order:
@@ -129,8 +132,14 @@ def _replace(path: Path, envelope: bytes, *, in_package: bool) -> None:
 def _merge(args: argparse.Namespace, read: _Read) -> int:
     envelopes = [read.envelope]
     for path in args.copies:
-        with _read(path) as copy:
-            envelopes.append(copy.envelope)
+        copy = _read(path)
+        if copy.order != read.order:
+            raise UntrustedInputError(
+                Reason.DIGEST_MISMATCH,
+                f"{path} is not a copy of the order in {args.package}",
+                fix="give copies of one order, each signed by somebody else",
+            )
+        envelopes.append(copy.envelope)
     merged = merge_signatures(envelopes, Purpose.ORDER, [VerifyKey.from_file(path) for path in args.signer])
     kept, named = _key_ids(merged), set().union(*map(_key_ids, envelopes))
     _replace(args.package, merged, in_package=read.in_package)

@@ -94,6 +94,22 @@ def test_copies_of_the_order_that_were_signed_apart_come_together_in_the_package
     assert clerk("verify", clerk.folder / "x.lfrd", *trusted, "--signatures", 2) == 0
 
 
+def test_a_file_that_is_no_copy_of_the_order_is_named(clerk: Clerk, capsys: pytest.CaptureFixture[str]) -> None:
+    assert clerk.enrol() == 0
+    assert clerk.seal("--key", clerk.officer("one") / "order.key") == 0
+    assert clerk.seal("--out", clerk.folder / "y.lfrd", order=ORDER.replace("harbour", "other")) == 0
+    package, signer = clerk.folder / "x.lfrd", ("--signer", clerk.folder / "one" / "order.pub")
+    (clerk.folder / "{}").write_bytes(b"{}")
+    for copy, said in [
+        (clerk.folder / "list.csv", f"{clerk.folder}/list.csv: "),
+        (clerk.folder / "{}", f"{clerk.folder}/{{}}: this is not a signed envelope"),
+        (clerk.folder / "y.lfrd", f"{clerk.folder}/y.lfrd is not a copy of the order in {package}"),
+    ]:
+        capsys.readouterr()
+        assert clerk("merge", package, copy, *signer) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_what_cannot_be_logged_does_not_happen(clerk: Clerk, capsys: pytest.CaptureFixture[str]) -> None:
     officer = clerk.officer("one")
     package = clerk.folder / "x.lfrd"
