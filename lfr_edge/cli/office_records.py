@@ -81,6 +81,13 @@ def _close(args: argparse.Namespace) -> int:
     clock = SystemClock()
     journal = desk.journal(clock, by=args.by, why=args.why)
     registry = Registry(desk.registry, journal)
+    if not args.work.exists():
+        raise ConfigError(
+            Reason.FILE_MISSING,
+            f"there is no {args.work}: it was closed before, or it was never made",
+            fix=f"nothing is left of what was closed, and the log says it:"
+            f" lfr-edge audit show {journal.path} --event workspace-closed",
+        )
     with workspace.locked(args.work):  # an enrolment that runs would write into what is erased
         owed = _erase(args, registry, journal, clock.utc())
     print(f"{args.work}: erased")

@@ -93,6 +93,10 @@ def test_references_are_unreadable_without_the_offices_key_and_gone_after_closin
     assert clerk("close", work, "--yes") == 0
     assert "order harbour-2026-06-01: van van-1 still owes its erasure receipt" in capsys.readouterr().out
     assert not work.exists()
+    assert clerk("close", work) == 2
+    said = capsys.readouterr().err
+    assert f"there is no {work}: it was closed before, or it was never made" in said
+    assert f"lfr-edge audit show {clerk.folder}/desk/office.log --event workspace-closed" in said
     (closed,) = clerk.events("workspace-closed")
     assert (closed.order, closed.entries, closed.receipts_owed) == ("harbour-2026-06-01", 3, ("van-1",))
 
