@@ -45,10 +45,10 @@ class Measure:
     warned_beyond: float | None = None  # of the absolute value
     advice: str = ""
 
-    @property
-    def decimals(self) -> int:
-        """Of the value, when it is shown."""
-        return 0 if self.unit else 2
+    def shown(self, quality: Quality) -> str:
+        """The value as people read it, without its unit; never `-0`."""
+        decimals = 0 if self.unit else 2
+        return f"{round(self.of(quality), decimals) + 0.0:.{decimals}f}"  # -0.0 + 0.0 is 0.0
 
     def of(self, quality: Quality) -> float:
         """The value that was measured."""
@@ -91,7 +91,7 @@ def judge(quality: Quality) -> tuple[Verdict, tuple[Finding, ...]]:
     refused, warned = [], []
     for measure in MEASURES:
         value = measure.of(quality)
-        said = f"{measure.title} is {value:.{measure.decimals}f}{measure.unit}"
+        said = f"{measure.title} is {measure.shown(quality)}{measure.unit}"
         if measure.refused_below is not None and value < measure.refused_below:
             refused.append(Finding(f"{said}, at least {measure.refused_below:g} is needed", measure.advice))
         elif measure.warned_below is not None and value < measure.warned_below:

@@ -231,7 +231,7 @@ def _values(photo: Photo) -> list[str]:
     quality = photo.quality
     if quality is None:
         return [""] * len(MEASURES)
-    return [f"{measure.of(quality):.{measure.decimals}f}" for measure in MEASURES]
+    return [measure.shown(quality) for measure in MEASURES]
 
 
 def _harmless(name: str) -> str:

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
@@ -148,6 +149,14 @@ def test_each_measure_that_is_bad_is_said(measure: object) -> None:
     assert verdict is not Verdict.ACCEPT
     assert any(title in finding.what for finding in findings)
     assert judge(GOOD) == (Verdict.ACCEPT, ())
+
+
+def test_a_little_less_than_nothing_is_shown_as_nothing() -> None:
+    nearly = replace(GOOD, yaw=-0.4, pitch=-0.5001, stability=-0.004, magnitude=-0.006)
+    shown = {measure.name: measure.shown(nearly) for measure in MEASURES if measure.name != "unified_quality_score"}
+    assert (shown["head_pose_yaw"], shown["head_pose_pitch"]) == ("0", "-1")
+    assert (shown["mirror_stability"], shown["feature_magnitude"]) == ("0.00", "-0.01")
+    assert (shown["inter_eye_distance"], shown["sharpness"]) == ("62", "0.90")
 
 
 def test_a_useless_face_is_refused() -> None:
