@@ -69,6 +69,7 @@ def test_a_table_has_as_many_cells_in_every_row(result: dict[str, Any]) -> None:
         "cameras": 4,
         "fps": 15,
         "full_look_every": 3,
+        "precision": "float32",
         "alerts": [],
         "p50_ms": None,
         "p99_ms": None,
