@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import json
 import re
 import secrets
 import signal
@@ -103,9 +102,7 @@ def _stop(args: argparse.Namespace) -> int:
     host, port = _address(args.broker)
     broker = Broker(host, port, TlsFiles(args.ca, args.cert, args.key))
     fields = {name: getattr(args, name) for name in ("force", "van", "order", "revoke", "by", "why")}
-    command = sign_command(
-        StopCommand.from_untrusted(json.dumps(fields).encode()), SigningKey.from_file(args.command_key)
-    )
+    command = sign_command(StopCommand.of_options(**fields), SigningKey.from_file(args.command_key))
     with MqttSession(broker, f"stop-{secrets.token_hex(6)}") as session:
         result = stop(session, command, force=args.force, van=args.van, patience_s=args.patience)
     print(f"{args.van}: {result.outcome}{f', {result.reason}' if result.reason else ''}")

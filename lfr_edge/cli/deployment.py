@@ -2,7 +2,6 @@
 
 import argparse
 import getpass
-import json
 import os
 import sys
 from pathlib import Path
@@ -106,7 +105,7 @@ def _sign_clock(options: argparse.Namespace) -> int:
     """This machine's time is what is signed: the officer is shown it."""
     now = SystemClock().utc()
     fields = {name: getattr(options, name) for name in ("force", "van", "challenge", "by", "why")}
-    statement = ClockStatement.from_untrusted(json.dumps({**fields, "at": now.isoformat()}).encode())
+    statement = ClockStatement.of_options(**fields, at=now)
     keys = [SigningKey.from_file(path, _ask_passphrase) for path in options.key]
     with new_file(options.out, mode=PUBLIC) as file:
         file.write(sign_statement(statement, keys))

@@ -4,14 +4,10 @@ It answers a challenge that the van made a moment ago, and that only that van kn
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
-
-from pydantic import StringConstraints
+from typing import Literal
 
 from lfr_edge.crypto.signing import Purpose, SigningKey, VerifyKey, sign, verify
-from lfr_edge.messages.fields import Identifier, Message, Text, UtcTime
-
-Challenge = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+from lfr_edge.messages.fields import Challenge, Identifier, Message, Text, UtcTime
 
 
 class ClockStatement(Message):

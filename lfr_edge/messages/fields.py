@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from lfr_edge.crypto.sealed import is_recipient
-from lfr_edge.errors import Reason, UntrustedInputError
+from lfr_edge.errors import ConfigError, Reason, UntrustedInputError
 from lfr_edge.json_names import has_repeated_names
 
 if TYPE_CHECKING:
@@ -64,6 +64,18 @@ class Message(BaseModel):
             f"this is not a valid {cls.__name__.lower()}: {wrong}",
             fix="make it with a matching version of lfr-edge",
         )
+
+    @classmethod
+    def of_options(cls: type[_Message], **options: object) -> _Message:  # noqa: PYI019 - as above
+        """The message that somebody's command line says; else ConfigError that names the options."""
+        try:
+            return cls(**options)
+        except ValidationError as error:
+            raise ConfigError(
+                Reason.VALUE_INVALID,
+                f"what was given does not do: {'; '.join(complaints(error, own=True))}",
+                fix="correct the options of these names",
+            ) from error
 
 
 def complaints(error: ValidationError, *, own: bool = False) -> list[str]:
@@ -164,6 +176,7 @@ _MESSAGE_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]
 # of lines or paragraphs, which JSON may hold as they are, but Python's splitlines and JavaScript end a line at.
 _TEXT = r"^[^\p{C}\p{Zl}\p{Zp}]+$"
 _DIGEST = r"^[0-9a-f]{64}$"
+_CHALLENGE = r"^[0-9a-f]{32}$"
 _RECIPIENT = r"^age1[0-9a-z]{58}$"
 _WEB_ADDRESS = r"^https?://[!-~]{1,500}$"
 _FORMS = {
@@ -172,6 +185,7 @@ _FORMS = {
     _MESSAGE_ID: "must be a UUID of version 7",
     _TEXT: "must be one line of printable text",
     _DIGEST: "must be 64 hexadecimal digits in lower case",
+    _CHALLENGE: "must be 32 hexadecimal digits in lower case",
     _RECIPIENT: "must be an age public key, age1...",
     _WEB_ADDRESS: "must be an address that begins with https:// or http://",
 }
@@ -181,6 +195,7 @@ EntryId = Annotated[str, StringConstraints(pattern=_ENTRY_ID)]
 MessageId = Annotated[str, StringConstraints(pattern=_MESSAGE_ID)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=_TEXT)]
 Digest = Annotated[str, StringConstraints(pattern=_DIGEST)]
+Challenge = Annotated[str, StringConstraints(pattern=_CHALLENGE)]
 Recipient = Annotated[str, StringConstraints(pattern=_RECIPIENT), AfterValidator(_check_recipient)]
 WebAddress = Annotated[str, StringConstraints(pattern=_WEB_ADDRESS)]
 UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]

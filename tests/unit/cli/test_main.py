@@ -152,3 +152,25 @@ def test_a_missing_package_is_named_with_its_extra(
     monkeypatch.delitem(sys.modules, "lfr_edge.cli.demo", raising=False)
     assert main(["demo"]) == 2
     assert "needs the Python package 'rich" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (
+            "control-room stop",
+            "--broker b:1 --ca x --cert x --key x --command-key x --van v --by B --why W --order",
+        ),
+        ("deployment clock-sign", "--key x --van van-1 --by B --why W --out x --challenge"),
+    ],
+)
+def test_an_option_that_no_message_can_hold_is_named(
+    command: str, options: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = "Not an id!"
+    assert main([*command.split(), "--force", "example", *options.split(), wrong]) == 2
+    said = capsys.readouterr().err
+    option = options.rpartition("--")[2]
+    assert f"{option} must be" in said
+    assert wrong not in said
+    assert "version" not in said
