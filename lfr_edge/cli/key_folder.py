@@ -14,8 +14,8 @@ def new_key_files(folder: Path, names: Sequence[str]) -> Iterator[list[Path]]:
     ConfigError if any of the files exists already.
     """
     paths = [folder / name for name in names]
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
         taken = next((path for path in paths if path.exists()), None)
         if taken is None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -260,6 +260,7 @@ def test_an_interrupted_demo_ends_its_van_and_broker_and_cleans_up(
     assert "ended badly" not in errors
 
 
+@pytest.mark.slow
 def test_a_camera_that_does_not_answer_is_said_while_the_demo_waits(arguments: list[str], tmp_path: Path) -> None:
     with running_demo([*arguments, "--camera", "rtsp://user:Pa55word@127.0.0.1:1/stream"], tmp_path) as process:
         wait(lambda: "van: camera street: rtsp://127.0.0.1:1/..." in (tmp_path / "demo.err").read_text("utf-8"))

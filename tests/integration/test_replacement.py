@@ -260,6 +260,7 @@ def test_an_order_takes_over_between_two_pictures_and_nothing_of_the_old_list_st
     assert "Traceback" not in van.log
 
 
+@pytest.mark.slow
 def test_a_list_that_does_not_fit_beside_the_other_is_refused_with_what_would_be_enough(van: Van) -> None:
     config = van.folder / "van.toml"
     without = config.read_text("utf-8")
@@ -318,7 +319,8 @@ def test_a_disk_that_does_not_take_the_takeover_leaves_the_old_order_and_no_trac
     van.see_under(SECOND)
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 12))
 def test_a_van_killed_while_orders_change_sees_again_under_the_one_that_its_record_names(van: Van, seed: int) -> None:
     dice = random.Random(seed)  # noqa: S311 - when to kill, no secret
     van.start()

@@ -78,6 +78,7 @@ def test_a_share_that_is_typed_is_not_shown_and_opens_the_list_at_once(van: Depl
     assert van.events().count("command-received") == 2
 
 
+@pytest.mark.slow
 def test_a_van_that_was_blind_for_a_while_sees_again_without_the_share_and_one_that_died_does_not(
     van: DeployedVan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from support.clips import thinned
 from support.van import running_van
 
 from lfr_edge.adapters.engines import open_extractor
@@ -54,8 +55,8 @@ class Played:
         return [event.alert for event in self.events if isinstance(event, ReceivedAlert)]
 
 
-def play(folder: Path, engine_set: EngineSet, store: EngineStore, pace: str) -> Played:
-    with running_van(folder, engine_set, store, Footage(str(CLIP), pace, frozenset(THE_FOUR))) as van:
+def play(folder: Path, engine_set: EngineSet, store: EngineStore, pace: str, clip: Path = CLIP) -> Played:
+    with running_van(folder, engine_set, store, Footage(str(clip), pace, frozenset(THE_FOUR))) as van:
         van.wait(lambda: any(status.state == "ended" for status in van.status), 240)
         exit_status = van.process.wait(20)
         with open_package(van.scene.package) as package:
@@ -63,7 +64,7 @@ def play(folder: Path, engine_set: EngineSet, store: EngineStore, pace: str) -> 
         return Played(pace, exit_status, van.events, van.health, van.status, van.log, folder, order, engine_set)
 
 
-@pytest.fixture(scope="module", params=["full-speed", "live"])
+@pytest.fixture(scope="module", params=[pytest.param("full-speed", marks=pytest.mark.slow), "live"])
 def played(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
@@ -196,6 +197,6 @@ def test_the_other_engine_set_alerts_for_the_same_four(tmp_path: Path, engine_st
         engine_store.fetch(other)
     except LfrEdgeError as error:
         pytest.skip(f"needs the weights of {other.name}: {error}")
-    played = play(tmp_path / "van", other, engine_store, "full-speed")
+    played = play(tmp_path / "van", other, engine_store, "full-speed", thinned(CLIP, 3, tmp_path / "thinned.mp4"))
     assert Counter(alert.entry for alert in played.alerts) == Counter(THE_FOUR)
     assert played.exit_status == 0, played.log

@@ -39,6 +39,14 @@ def write_clip(path: Path, codec: str, pixel_format: str, pictures: list[NDArray
     return path
 
 
+def thinned(clip: Path, every: int, path: Path) -> Path:
+    """One picture of so many of a clip, each at its time."""
+    with av.open(str(clip)) as source:
+        kept = [frame for number, frame in enumerate(source.decode(video=0)) if number % every == 0]
+        pictures = [frame.to_ndarray(format="rgb24") for frame in kept]
+        return write_clip(path, "libx264", "yuv420p", pictures, [round(1000 * (frame.time or 0)) for frame in kept])
+
+
 def write_pictures(folder: Path, pictures: list[NDArray[Any]], suffix: str = ".png") -> Path:
     """A folder of picture files, named in order."""
     folder.mkdir()
