@@ -57,7 +57,7 @@ accuracy: setup
 	@$(call EVALUATE,footage) --data examples/demo --list examples/demo/photos \
 		--list $(LFR_EDGE_SHARED)/media/synthetic/lookalikes
 
-# How fast, beside other software and beside what the machine can do, into build/bench/. Five minutes on two cores;
+# How fast, beside other software and beside what the machine can do, into build/bench/. Ten minutes on two cores;
 # LONG=1 is an hour. SETS= other engine sets; ROUNDS=; BESIDE= another checkout, measured in turns with this one.
 bench: SETS = yunet-mobilefacenet
 bench: setup setup-bench
