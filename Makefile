@@ -13,16 +13,16 @@ override export CAMERA := $(value CAMERA)
 override export ENGINE_SET := $(value ENGINE_SET)
 override export BESIDE := $(value BESIDE)
 
-.PHONY: demo test test-all faults fuzz check accuracy bench setup setup-bench lock
+.PHONY: demo test test-all faults fuzz check accuracy bench setup setup-tests setup-bench lock
 
 demo: setup
 	@$(BIN)/lfr-edge demo $(if $(ONCE),--once) $(if $(FULL_SPEED),--full-speed) $${CLIP:+--clip="$$CLIP"} \
 		$${PHOTOS:+--photos="$$PHOTOS"} $${CAMERA:+--camera="$$CAMERA"} $${ENGINE_SET:+--engine-set="$$ENGINE_SET"}
 
-test: setup
+test: setup-tests
 	@$(BIN)/pytest -m 'not slow'
 
-test-all: setup
+test-all: setup-tests
 	@$(BIN)/pytest
 
 # kill -9 at every step of a deployment on the disk, and at a thousand random ones.
@@ -69,6 +69,9 @@ bench: setup setup-bench
 
 setup-bench:
 	@PYTHON='$(PYTHON)' BENCH_VENV='$(BENCH_VENV)' sh tests/bench/setup.sh
+
+setup-tests:
+	@TESTS=1 PYTHON='$(PYTHON)' VENV='$(VENV)' sh deploy/setup.sh
 
 setup:
 	@PYTHON='$(PYTHON)' VENV='$(VENV)' sh deploy/setup.sh

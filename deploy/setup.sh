@@ -1,6 +1,7 @@
 #!/bin/sh
 # Set up a checkout on Debian or Ubuntu: system packages where they are missing, then a virtual environment exactly as
-# requirements.lock says. Quick when there is nothing to do. Reads PYTHON and VENV.
+# requirements.lock says. Quick when there is nothing to do. Reads PYTHON and VENV; with TESTS, also what single tests
+# need, and skip without.
 set -eu
 
 PYTHON=${PYTHON:-python3}
@@ -17,16 +18,26 @@ else
     missing="$missing python3-venv"
 fi
 
-if [ -n "$missing" ]; then
-    install="apt-get update -qq && apt-get install -y -qq --no-install-recommends$missing"
+for_tests=''
+for command in ${TESTS:+age strace}; do
+    command -v "$command" >/dev/null 2>&1 || for_tests="$for_tests $command"
+done
+
+if [ -n "$missing$for_tests" ]; then
+    install="apt-get update -qq && apt-get install -y -qq --no-install-recommends$missing$for_tests"
     if [ "$(id -u)" = 0 ]; then
-        printf 'setup: installing%s\n' "$missing" >&2
-        DEBIAN_FRONTEND=noninteractive sh -c "$install" >/dev/null || fail "apt could not install$missing"
+        as_root='env'
     elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
-        printf 'setup: installing%s\n' "$missing" >&2
-        sudo -n env DEBIAN_FRONTEND=noninteractive sh -c "$install" >/dev/null || fail "apt could not install$missing"
+        as_root='sudo -n env'
+    elif [ -n "$missing" ]; then
+        fail "these system packages are missing:$missing$for_tests. Run:  sudo apt-get install$missing$for_tests"
     else
-        fail "these system packages are missing:$missing. Run:  sudo apt-get install$missing"
+        as_root=''
+        printf 'setup: some tests will be skipped. For them:  sudo apt-get install%s\n' "$for_tests" >&2
+    fi
+    if [ -n "$as_root" ]; then
+        printf 'setup: installing%s\n' "$missing$for_tests" >&2
+        $as_root DEBIAN_FRONTEND=noninteractive sh -c "$install" >/dev/null || fail "apt could not install$missing$for_tests"
     fi
 fi
 
