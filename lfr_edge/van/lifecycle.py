@@ -114,7 +114,7 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to write, then what to do; and while the van is blind, why: every reason that holds."""
+    """What to write, then what to do; and while the van is blind, why: every reason that is known."""
 
     record: Record
     actions: tuple[Action, ...]
@@ -324,8 +324,9 @@ def require_sight(record: Record, time: Time, conditions: Conditions) -> None:
     if record.state is State.LIVE and decision.blind:
         raise PolicyError(
             decision.blind[0],
-            f"order '{_name(record)}' would blind the van, which sees under the order that it replaces",
-            fix="load it after that one's end, or have it signed for now; 'lfr-edge deployment status' says the rest",
+            f"order '{_name(record)}' would blind the van, which sees under the order that it replaces:"
+            f" {', '.join(reason.value for reason in decision.blind)}",
+            fix="mend that (docs/deployment.md says how), have it signed for now, or load it after that one's end",
         )
 
 

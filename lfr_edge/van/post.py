@@ -69,9 +69,10 @@ class Post:
     def say(self, state: str, blind: tuple[Reason, ...]) -> None:
         """Say the state if it is another one; once a second, that we are here, and receipts that wait."""
         if (state, blind) != self._said:
-            self._said = state, blind
+            before, self._said = self._said, (state, blind)
             _LOG.info("%s, blind: %s", state, ", ".join(reason.value for reason in blind) or "not yet decided")
-            self._bus.announce(state, blind=blind[0].value if blind else None)
+            if before is None or (before[0], before[1][:1]) != (state, blind[:1]):  # the bus carries the first
+                self._bus.announce(state, blind=blind[0].value if blind else None)
         now_ns = self._clock.monotonic_ns()
         if now_ns - self._reported_ns >= 1_000_000_000:
             self._reported_ns = now_ns

@@ -31,6 +31,7 @@ from lfr_edge.inference.manifest import DEFAULT_MANIFESTS, load_engine_set
 from lfr_edge.messages.clock import open_statement
 from lfr_edge.messages.command import StopCommand
 from lfr_edge.van import lifecycle
+from lfr_edge.van.cameras import require_present
 from lfr_edge.van.clocks import Clocks
 from lfr_edge.van.commands import Commands
 from lfr_edge.van.control import ControlSocket, Order, Peer, Reply
@@ -69,6 +70,7 @@ class Service:
         self._config_sha256 = config_sha256
         self._clock = clock
         self._daemon: Daemon | None = None
+        self._missing = ""  # what was last said of a camera's file
         self._engine_set = load_engine_set(config.engines.set, config.engines.manifests or DEFAULT_MANIFESTS)
         commanders = [VerifyKey.from_file(path) for path in config.keys.trusted_commanders]
         commands = Commands(config.force, config.van, commanders, self._carry_out, clock)
@@ -148,8 +150,7 @@ class Service:
         verified = time.monotonic()
         with Post(self._config, self._config_sha256, self._custody, self.period, self._clock) as post:
             while not self.stop_asked:
-                # A period that cannot be logged does not begin.
-                self._keeper.hold_back(None if self._late.say() else Reason.FILE_UNWRITABLE)
+                self._keeper.hold_back(self._obstacle())
                 decision = self._keeper.decide()
                 record = decision.record
                 self._duties.erase(decision)
@@ -166,6 +167,20 @@ class Service:
                     self._custody.verify()
                 time.sleep(_TICK_S)
         return Next.STOP
+
+    def _obstacle(self) -> Reason | None:
+        """Why no period may begin, whatever is loaded: it could not be logged, or a camera's file is not there."""
+        if not self._late.say():
+            return Reason.FILE_UNWRITABLE
+        said, self._missing = self._missing, ""
+        try:
+            require_present(self._config.cameras)
+        except DeviceError as missing:
+            self._missing = str(missing)
+            if self._missing != said:  # once, not five times a second
+                _LOG.warning("the van stays blind: %s", missing)
+            return missing.reason
+        return None
 
     def _see(self) -> Next | None:
         """One period of recognition; None if it could not begin: then the van is blind again."""

@@ -7,7 +7,7 @@ import pytest
 from lfr_edge.clock import ManualClock
 from lfr_edge.crypto.signing import Purpose, SigningKey, sign
 from lfr_edge.errors import PolicyError, Reason
-from lfr_edge.messages.command import StopCommand, sign_command
+from lfr_edge.messages.command import CommandResult, StopCommand, sign_command
 from lfr_edge.van.commands import Commands
 
 COMMANDER, OFFICER = SigningKey.generate(), SigningKey.generate()
@@ -86,6 +86,8 @@ def test_an_order_that_is_loaded_all_the_same_is_part_of_the_answer(loaded: str 
     answer = van.commands.next_answer()
     assert answer is not None
     assert (answer.outcome, answer.loaded) == ("done", loaded)
+    assert (b"loaded" in answer.to_json()) == (loaded is not None), "an earlier control room knows no such member"
+    assert CommandResult.from_untrusted(answer.to_json()) == answer
 
 
 def test_a_flood_keeps_the_last_hundred_answers() -> None:

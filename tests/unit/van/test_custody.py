@@ -336,18 +336,6 @@ def test_a_package_that_is_not_the_loaded_one_any_more_blinds(van: Kit, what: st
         assert decision.blind[0] in {Reason.DIGEST_MISMATCH, Reason.FILE_MISSING, Reason.MALFORMED}
 
 
-def test_a_camera_file_that_is_not_there_is_found_before_the_van_may_see(van: Kit) -> None:
-    clip = van.folder / "street.mp4"
-    van.source = str(clip)
-    with running(van) as holder:
-        take(van, holder)
-        assert holder.keeper.decide().blind == (Reason.SOURCE_UNREADABLE,)
-        for content, blind in ((b"", (Reason.SOURCE_UNREADABLE,)), (b"anything", ())):
-            clip.write_bytes(content)
-            holder.custody.verify()
-            assert holder.keeper.decide().blind == blind
-
-
 def test_what_was_left_of_an_interrupted_load_goes_at_the_next_start(van: Kit) -> None:
     folder = van.state / "deployment"
     folder.mkdir()

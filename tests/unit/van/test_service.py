@@ -402,6 +402,31 @@ def test_what_was_revoked_before_a_power_cut_is_deleted_before_anything_is_sent(
     assert again.record().purge == ()
 
 
+def test_a_camera_file_that_is_not_there_is_said_once_and_the_van_sees_when_it_is(
+    running: Running, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip, service = tmp_path / "street.mp4", running.service
+    (camera,) = service._config.cameras
+    film = {"cameras": (camera.model_copy(update={"source": str(clip)}),)}
+    service._config = service._config.model_copy(update=film)
+    for content in (None, b""):
+        if content is not None:
+            clip.write_bytes(content)
+        running.wait(lambda: caplog.text.count("street.mp4") == 1)
+        caplog.clear()
+        time.sleep(0.3)
+        assert caplog.text == ""
+    running.load()
+    running.wait(lambda: ("armed", (Reason.SOURCE_UNREADABLE,)) in FakePost.said)
+    assert ask(running.control, Order(do="status")).blind == ("source-unreadable",)
+    verified: list[None] = []
+    monkeypatch.setattr(service._custody, "verify", lambda: verified.append(None))
+    time.sleep(1)
+    assert (fake().opened, verified) == (0, []), "a package is not read again and again for that"
+    clip.write_bytes(b"anything")
+    running.wait(lambda: fake().opened == 1)
+
+
 def test_engines_that_do_not_load_leave_the_van_armed_and_are_tried_again(running: Running) -> None:
     fake().cannot_start = DeviceError(Reason.ENGINE_FAILED, "no engine", fix="install it")
     running.load()
