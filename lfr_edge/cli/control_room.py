@@ -107,7 +107,7 @@ def _stop(args: argparse.Namespace) -> int:
         result = stop(session, command, force=args.force, van=args.van, patience_s=args.patience)
     print(f"{args.van}: {result.outcome}{f', {result.reason}' if result.reason else ''}")
     if result.loaded is not None:
-        print(f"  order '{result.loaded}' is loaded there and goes on; to end that too: --order {result.loaded}")
+        print(f"  but it holds order '{result.loaded}', which goes on; to end that too: --order {result.loaded}")
     return 0 if result.outcome == "done" else 1
 
 

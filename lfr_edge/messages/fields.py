@@ -54,7 +54,7 @@ class Message(BaseModel):
         try:
             message = cls.model_validate_json(untrusted_json)
         except ValidationError as error:
-            wrong = "; ".join(complaints(error)[:3])
+            wrong = "; ".join(complaints(error, most=3))
         else:
             if not has_repeated_names(untrusted_json.decode()):
                 return message
@@ -78,12 +78,12 @@ class Message(BaseModel):
             ) from error
 
 
-def complaints(error: ValidationError, *, own: bool = False) -> list[str]:
-    """What is wrong, one field each, in words of ours: never a field's content.
+def complaints(error: ValidationError, *, own: bool = False, most: int | None = None) -> list[str]:
+    """What is wrong, one field each, `most` of them, in words of ours: never a field's content.
 
     Nor a name that we do not know, unless the file is the reader's `own`: it is the sender's text.
     """
-    return [_complaint(fault, own=own) for fault in error.errors(include_input=False, include_url=False)]
+    return [_complaint(fault, own=own) for fault in error.errors(include_input=False, include_url=False)[:most]]
 
 
 def _complaint(fault: "ErrorDetails", *, own: bool) -> str:
@@ -160,7 +160,12 @@ def _round_to_range(score: object) -> object:
 
 def _decode_picture(value: object) -> object:
     """JSON carries base64, Python carries bytes."""
-    return base64.b64decode(value, validate=True) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        return base64.b64decode(value, validate=True)
+    except ValueError as error:
+        raise ValueError("must be base64") from error
 
 
 def _check_jpeg(picture: bytes) -> bytes:

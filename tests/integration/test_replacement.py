@@ -370,7 +370,7 @@ def test_a_replaced_order_that_is_revoked_loses_what_still_waits_while_the_van_g
     command = [sys.executable, "-m", "lfr_edge.cli.main", "control-room", "stop", *where, *what, *who]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert told.splitlines()[0] == f"{VAN}: done"
-    assert f"order '{SECOND}' is loaded there and goes on" in told
+    assert f"it holds order '{SECOND}', which goes on" in told
     van.wait(lambda: van.waiting() == {SECOND: 2})
     assert (van.ask("status").state, van.ask("status").order) == ("live", SECOND)
     assert "alerts-erased" in [event.kind for event in van.events()]

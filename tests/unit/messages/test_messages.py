@@ -55,7 +55,16 @@ def test_a_refusal_never_quotes_the_message() -> None:
 
 
 ODD = [None, "", "x" * 9999, "a\nb", "A B", 0.5, -1, 10**20, True, [], ["x"], ["x", "x"], {}, {"id": "x"}, "12:00:00"]
-UNSAID = ("should", "alue error", "permitted", "^", "is not what it must be", "is not written as it must be")
+UNSAID = (
+    "should",
+    "alue error",
+    "permitted",
+    "^",
+    "padding",
+    "more than a multiple",
+    "is not what it must be",
+    "is not written as it must be",
+)
 
 
 def refusal(kind: type[Message], content: bytes) -> str:
