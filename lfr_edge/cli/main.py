@@ -36,14 +36,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 0, what the command says, 2 for an error, 141 if nobody reads its output."""
     try:
         try:
-            return _run(sys.argv[1:] if arguments is None else list(arguments))
-        finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()  # when the interpreter ends, it is too late to say nothing about it
+            status = _run(sys.argv[1:] if arguments is None else list(arguments))
+        except SystemExit:  # argparse has said something
+            _flush()
+            raise
+        _flush()
     except BrokenPipeError:
         if not _reader_left():
             raise
         return EXIT_READER_LEFT
+    return status
+
+
+def _flush() -> None:
+    """Now: when the interpreter ends, it is too late to say nothing about a reader who has gone."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def _run(arguments: list[str]) -> int:
@@ -72,7 +80,7 @@ def _reader_left() -> bool:
     outputs = select.poll()
     for output in _OUTPUTS:
         outputs.register(output, 0)  # an error is always told
-    left = [output for output, _ in outputs.poll(0)]
+    left = [output for output, event in outputs.poll(0) if event & select.POLLERR]
     for output in left:
         os.dup2(os.open(os.devnull, os.O_WRONLY), output)
     return bool(left)

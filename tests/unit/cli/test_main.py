@@ -103,6 +103,8 @@ def run(_options):
     print("a line")
     if "wrong" in sys.argv:
         raise ConfigError(Reason.FILE_MISSING, "there is no x", fix="make one")
+    if "fault" in sys.argv:
+        raise RuntimeError("a fault of ours")
     return 0
 
 if "--help" not in sys.argv:
@@ -129,6 +131,17 @@ def test_who_reads_the_output_may_leave_at_any_time(arguments: list[str], left: 
     if left == "stdout":
         assert "Broken" not in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_reader_who_leaves_hides_no_fault_of_ours() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", SAYS, "audit", "fault"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, text=True, check=False, env=environment, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert done.returncode not in {0, 141}
+    assert "RuntimeError: a fault of ours" in done.stderr
 
 
 def test_another_pipe_that_broke_is_not_taken_for_the_reader(failing: SimpleNamespace) -> None:
