@@ -95,7 +95,7 @@ class LogReader:
     def _entry(self, line: bytes) -> Entry | _Strange:
         number = self.tree.size
         if not line.endswith(b"\n"):
-            return _Strange(f"entry {number} is not whole", "it is longer than any that this version knows")
+            return _Strange(f"entry {number} is not whole", "no entry is that long")
         try:
             entry = Entry.from_canonical(line[:-1])
         except UntrustedInputError as problem:

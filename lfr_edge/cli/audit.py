@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from datetime import datetime, timezone
+from itertools import chain, islice
 from pathlib import Path
 
 from lfr_edge.audit.checkpoint import split_notes
@@ -90,10 +91,12 @@ def _notes(path: Path) -> list[bytes]:
 
 def _show(args: argparse.Namespace) -> None:
     with open_log(args.log) as file:
-        for entry in unverified_entries(file):
+        entries = unverified_entries(file)
+        first = [*islice(entries, 1)]  # or it is no log
+        print("not verified: use `lfr-edge audit verify`", file=sys.stderr)  # before: who reads may leave early
+        for entry in chain(first, entries):
             if _wanted(entry, args):
                 print(entry.to_canonical().decode() if args.json else _line(entry))
-    print("not verified: use `lfr-edge audit verify`", file=sys.stderr)
 
 
 def _wanted(entry: Entry, args: argparse.Namespace) -> bool:

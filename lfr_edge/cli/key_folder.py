@@ -15,6 +15,7 @@ def new_key_files(folder: Path, names: Sequence[str]) -> Iterator[list[Path]]:
     """
     paths = [folder / name for name in names]
     try:
+        folder = folder.resolve()
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         taken = next((path for path in paths if path.exists()), None)
         if taken is None:

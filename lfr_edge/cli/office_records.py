@@ -65,8 +65,8 @@ def _receipt(args: argparse.Namespace) -> int:
     print(f"van {receipt.van} erased order {receipt.order} at {receipt.erased_at:%Y-%m-%d %H:%M} UTC: {receipt.level}")
     if receipt.erased_at < sealed.not_before:
         print(
-            f"  that is before its window, which began at {sealed.not_before:%Y-%m-%d %H:%M} UTC: either it was ended\n"
-            f"  before that (the van says '{receipt.cause}'), or the van's clock was in doubt, and the list was\n"
+            f"  that is before its window, which begins at {sealed.not_before:%Y-%m-%d %H:%M} UTC: either it was\n"
+            f"  ended before that (the van says '{receipt.cause}'), or the van's clock was in doubt, and the list was\n"
             "  erased later than this"
         )
     for unverified in receipt.unverified:
@@ -88,21 +88,26 @@ def _close(args: argparse.Namespace) -> int:
             fix=f"nothing is left of what was closed, and the log says it:"
             f" lfr-edge audit show {journal.path} --event workspace-closed",
         )
+    now = clock.utc()
     with workspace.locked(args.work):  # an enrolment that runs would write into what is erased
-        owed = _erase(args, registry, journal, clock.utc())
+        running, owed = _erase(args, registry, journal, now)
     print(f"{args.work}: erased")
+    for order in running:
+        print(f"order {order}: its window has not ended")
     for order, vans in owed.items():
         for van in vans:
             print(f"order {order}: van {van} still owes its erasure receipt")
     return 0
 
 
-def _erase(args: argparse.Namespace, registry: Registry, journal: Journal, now: datetime) -> dict[str, tuple[str, ...]]:
-    """Erase the workspace and record it; returns which vans owe a receipt for which order."""
+def _erase(
+    args: argparse.Namespace, registry: Registry, journal: Journal, now: datetime
+) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+    """Erase the workspace and record it; returns orders whose window runs, and which vans owe a receipt for which."""
     from lfr_edge.office import workspace  # noqa: PLC0415 - as above
 
     sealed = registry.lists_of(workspace.workspace_id(args.work))
-    _require_over(sealed, now, args)
+    running = _require_over(sealed, now, args)
     lists = {line.order: len(line.entries) for line in sealed}
     owed = {order: tuple(registry.receipts_owed(order)) for order in lists}
     journal.check()
@@ -117,11 +122,11 @@ def _erase(args: argparse.Namespace, registry: Registry, journal: Journal, now: 
         )
     )
     workspace.remove(args.work)
-    return owed
+    return running, owed
 
 
-def _require_over(sealed: Sequence[SealedList], now: datetime, args: argparse.Namespace) -> None:
-    """PolicyError while the list may still have to be sealed again, unless the person says yes to that."""
+def _require_over(sealed: Sequence[SealedList], now: datetime, args: argparse.Namespace) -> list[str]:
+    """Orders whose window has not ended. PolicyError if there are any, unless the person says yes to that."""
     ends = {line.order: f"{line.not_after:%Y-%m-%d %H:%M} UTC" for line in sealed if now < line.not_after}
     running = [f"{order} (until {end})" for order, end in ends.items()]
     if running and not args.yes:
@@ -130,8 +135,7 @@ def _require_over(sealed: Sequence[SealedList], now: datetime, args: argparse.Na
             f"the window of an order has not ended: {', '.join(running)}",
             fix="close it then; --yes erases now, and the list cannot be sealed again",
         )
-    for order in running:
-        print(f"order {order}: its window has not ended")
+    return running
 
 
 def _day(text: str | None) -> date | None:

@@ -296,8 +296,8 @@ def _signer_unknown(purpose: Purpose, signatures: int) -> UntrustedInputError:
     return UntrustedInputError(
         Reason.SIGNER_UNKNOWN,
         f"this {purpose.noun} carries {carried}, none by a key that is trusted here",
-        fix=f"{_signed_by(purpose, 'somebody whose key is')}; or add the signer's public key to those trusted here, if"
-        " it should be",
+        fix=f"{_signed_by(purpose, 'somebody whose key is trusted here')}; or add the signer's public key to those, if"
+        " it should be there",
     )
 
 

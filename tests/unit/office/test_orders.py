@@ -302,7 +302,7 @@ def test_a_receipt_settles_what_its_van_owes_and_no_other_does(
     (clerk.folder / "receipt").write_bytes(sign_receipt(doubtful, van))
     assert clerk("receipt", clerk.folder / "receipt", "--van-key", f"van-1={clerk.folder}/van.pub") == 0
     said = capsys.readouterr().out
-    assert "that is before its window, which began at 2026-06-01 09:00 UTC" in said
+    assert "that is before its window, which begins at 2026-06-01 09:00 UTC" in said
     assert "(the van says 'window-over'), or the van's clock was in doubt" in said
     assert clerk("close", clerk.folder / "work", "--yes") == 0
     assert [event.receipts_owed for event in clerk.events("workspace-closed")] == [()]
