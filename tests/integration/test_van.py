@@ -200,3 +200,5 @@ def test_the_other_engine_set_alerts_for_the_same_four(tmp_path: Path, engine_st
     played = play(tmp_path / "van", other, engine_store, "full-speed", thinned(CLIP, 3, tmp_path / "thinned.mp4"))
     assert Counter(alert.entry for alert in played.alerts) == Counter(THE_FOUR)
     assert played.exit_status == 0, played.log
+    (camera,) = played.health[-1].cameras
+    assert (camera.frames_read, camera.superseded) == (-(-PICTURES // 3), 0), "files at full speed lose nothing"

@@ -49,14 +49,6 @@ class Canary:
     features: dict[str, NDArray[Any]]
 
 
-# The harder case: what an inference overwrites of the one before depends on who else is in view.
-MAINLY_SOMEBODY_STAYS = pytest.mark.parametrize(
-    "canary",
-    [pytest.param(False, marks=pytest.mark.slow, id="alone"), pytest.param(True, id="somebody-stays")],
-    indirect=True,
-)
-
-
 @pytest.fixture(scope="module", params=[False, True], ids=["alone", "somebody-stays"])
 def canary(
     request: pytest.FixtureRequest,
@@ -172,7 +164,11 @@ def test_a_passer_by_is_nowhere_after_the_deadlines(van_with_passer_by: Van, can
     assert van.events == []
 
 
-@MAINLY_SOMEBODY_STAYS
+@pytest.mark.parametrize(
+    "canary",
+    [pytest.param(False, marks=pytest.mark.slow, id="alone"), pytest.param(True, id="somebody-stays")],
+    indirect=True,
+)
 def test_a_volunteer_who_was_recognised_is_nowhere_after_the_deadlines_but_in_a_test_pass(
     van_with_volunteer: Van, canary: Canary
 ) -> None:
@@ -203,7 +199,6 @@ def nothing_is_left(van: Van, canary: Canary) -> None:
     assert PASSER_BY not in van.log
 
 
-@MAINLY_SOMEBODY_STAYS
 @pytest.mark.parametrize(
     "van_with_passer_by", [(str(Path(__file__).parents[1] / "support/leaky_van.py"),)], indirect=True
 )

@@ -71,7 +71,6 @@ class Kit:
     recipient: str
     clocks: FakeClocks = field(default_factory=FakeClocks)
     name: str = "sent.lfrd"
-    source: str = "rtsp://x/"
 
     @property
     def state(self) -> Path:
@@ -98,7 +97,7 @@ class Kit:
                 },
                 "engines": {"set": ENGINE_SET.name, "store": absent},
                 "broker": {"host": "x", "ca": absent, "certificate": absent, "key": absent},
-                "cameras": ({"id": "north", "source": self.source},),
+                "cameras": ({"id": "north", "source": "rtsp://x/"},),
             }
         )
 
