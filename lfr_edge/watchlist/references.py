@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from lfr_edge.biometrics.arena import Lease
 from lfr_edge.watchlist.entries import Entry
 
-# Where the templates lie in the caches, one product is quicker (0.7 of the time); else it reads memory more slowly than
-# the products of one row after the other do, on one of three machines at half their speed.
+# Where the templates lie in the caches, one product is quicker (0.7 of the time, AMD EPYC, 2026-11-29); else it reads
+# memory more slowly than the products of one row after the other do, there at half their speed (docs/performance.md).
 _MOST_CACHED_BYTES = 16 << 20
 _row_by_row = getattr(np, "vecdot", np.matmul)  # of numpy 2
 
