@@ -311,6 +311,7 @@ def require_periods_in_order(periods: list[tuple[str, str]]) -> None:
     assert orders == sorted(orders, key=[ORDER.id, SUCCESSOR].index), periods
 
 
+@pytest.mark.slow
 def test_a_replacement_killed_at_every_step_comes_to_its_end(tmp_path: Path, succeeded: Kit) -> None:
     step = 0
     killed = True

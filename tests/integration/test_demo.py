@@ -91,6 +91,7 @@ def test_the_demo_ends_with_one_json_line_and_a_page(arguments: list[str], tmp_p
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_somebody_who_is_expected_and_does_not_come_is_missed(
     demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -171,6 +172,7 @@ def test_a_camera_that_is_not_there_is_said_before_anything_is_enrolled(
     assert "enrolling" not in said
 
 
+@pytest.mark.slow
 def test_a_camera_may_be_a_file_named_from_here(
     demo: Demo, tmp_path: Path, two_people: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

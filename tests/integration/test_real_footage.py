@@ -64,7 +64,7 @@ def enrolled(shared: Path, extractor: Extractor, tmp_path_factory: pytest.TempPa
     return replace(template, particulars=template.particulars.model_copy(update={"id": WOMAN}), photo=photo), photo
 
 
-@pytest.mark.parametrize("pace", ["live", "full-speed"])
+@pytest.mark.parametrize("pace", ["live", pytest.param("full-speed", marks=pytest.mark.slow)])
 def test_she_alerts_once_and_nobody_else_does(
     pace: str,
     walking: Path,
