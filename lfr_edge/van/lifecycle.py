@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
-from functools import partial
 from typing import Literal
 
 from lfr_edge.errors import PolicyError, Reason
@@ -149,7 +148,7 @@ class Rule:
     """One line of the table."""
 
     when: str
-    holds: Callable[[_Case], bool]
+    holds: Callable[[_Case], bool | Reason | None]
     to: State
     actions: tuple[Action, ...]
     why: Reason | None = None  # why the van is blind then; else it waits for something
@@ -207,11 +206,7 @@ _WAITS: tuple[tuple[str, Callable[[_Case], Reason | None]], ...] = (
 
 
 def _waiting(actions: tuple[Action, ...]) -> tuple[Rule, ...]:
-    return tuple(Rule(when, partial(_waits, reason), State.ARMED, actions) for when, reason in _WAITS)
-
-
-def _waits(reason: Callable[[_Case], Reason | None], case: _Case) -> bool:
-    return reason(case) is not None
+    return tuple(Rule(when, reason, State.ARMED, actions) for when, reason in _WAITS)
 
 
 UNERASED = "an order was replaced, and the erasure of its list is not complete"

@@ -45,7 +45,8 @@ class Post:
         self._hand_over = Handover(custody.holding.receipts, self._bus.publish_receipt)
         self._sender = Sender(self._outbox, self._bus, clock, authority.note)
         self._send = Stage("send", self._sender.run, lambda: None)
-        self._said: tuple[str, tuple[Reason, ...]] | None = None
+        self._logged: tuple[str, list[str]] | None = None
+        self._announced: tuple[str, list[str]] | None = None  # the bus carries the first reason
         self._reported_ns = 0
         self._begun = False
 
@@ -68,11 +69,13 @@ class Post:
 
     def say(self, state: str, blind: tuple[Reason, ...]) -> None:
         """Say the state if it is another one; once a second, that we are here, and receipts that wait."""
-        if (state, blind) != self._said:
-            before, self._said = self._said, (state, blind)
-            _LOG.info("%s, blind: %s", state, ", ".join(reason.value for reason in blind) or "not yet decided")
-            if before is None or (before[0], before[1][:1]) != (state, blind[:1]):  # the bus carries the first
-                self._bus.announce(state, blind=blind[0].value if blind else None)
+        reasons = [reason.value for reason in blind]
+        if (state, reasons) != self._logged:
+            self._logged = state, reasons
+            _LOG.info("%s, blind: %s", state, ", ".join(reasons) or "not yet decided")
+        if (state, reasons[:1]) != self._announced:
+            self._announced = state, reasons[:1]
+            self._bus.announce(state, blind=reasons[0] if reasons else None)
         now_ns = self._clock.monotonic_ns()
         if now_ns - self._reported_ns >= 1_000_000_000:
             self._reported_ns = now_ns
